@@ -1,0 +1,157 @@
+package schemas
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/twmb/avro"
+	"github.com/twmb/franz-go/pkg/sr"
+)
+
+// Errors of bytes that cannot be read. Neither gets better by trying again.
+var (
+	ErrFraming = errors.New("not a framed record")
+	ErrBody    = errors.New("the body is not what its schema says")
+)
+
+// Wire turns structs into framed bytes and back. It is safe for concurrent use
+// and asks the registry once for each schema.
+type Wire struct {
+	catalogue *Catalogue
+	registry  *Registry
+	header    sr.ConfluentHeader
+
+	mu      sync.RWMutex
+	writers map[string]writer // topic/Type
+	byID    map[int]*written
+}
+
+type writer struct {
+	id     int
+	schema *avro.Schema
+}
+
+// written is a schema that some record was written with.
+type written struct {
+	name, full string
+	schema     *avro.Schema
+
+	mu    sync.RWMutex
+	plans map[any]*avro.Schema // reader → resolved schema
+}
+
+// Frame is an opened record.
+type Frame struct {
+	SchemaID int
+	Type     string
+	FullName string
+	Body     []byte
+	schema   *written
+}
+
+// NewWire makes a codec over a catalogue and a registry.
+func NewWire(c *Catalogue, r *Registry) *Wire {
+	return &Wire{catalogue: c, registry: r, writers: map[string]writer{}, byID: map[int]*written{}}
+}
+
+// Prepare registers the latest version of a type for a topic, so that Encode
+// needs no network.
+func (w *Wire) Prepare(ctx context.Context, topic, typeName string) error {
+	w.mu.RLock()
+	_, done := w.writers[topic+"/"+typeName]
+	w.mu.RUnlock()
+	if done {
+		return nil
+	}
+	t := w.catalogue.Type(typeName)
+	if t == nil {
+		return fmt.Errorf("no schema of %s is published: add schemas/<owner>/%s.v1.avsc", typeName, typeName)
+	}
+	id, err := w.registry.Register(ctx, Subject(topic, t), t.Latest().Text)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.writers[topic+"/"+typeName] = writer{id, t.Latest().Schema}
+	w.mu.Unlock()
+	return nil
+}
+
+// Encode writes a message for a topic with the latest version of its type.
+func (w *Wire) Encode(topic string, m Message) ([]byte, error) {
+	name := m.Head().Type
+	w.mu.RLock()
+	wr, ok := w.writers[topic+"/"+name]
+	w.mu.RUnlock()
+	if !ok {
+		return nil, fmt.Errorf("%s was not prepared for topic %s", name, topic)
+	}
+	b := make([]byte, 5, 512)
+	binary.BigEndian.PutUint32(b[1:], uint32(wr.id))
+	b, err := wr.schema.AppendEncode(b, m)
+	if err != nil {
+		return nil, fmt.Errorf("%s does not fit its schema: %w", name, err)
+	}
+	return b, nil
+}
+
+// Open reads the frame and finds the schema that the record was written with.
+func (w *Wire) Open(ctx context.Context, value []byte) (Frame, error) {
+	id, body, err := w.header.DecodeID(value)
+	if err != nil {
+		return Frame{}, fmt.Errorf("%w: %d bytes: %w", ErrFraming, len(value), err)
+	}
+	s, err := w.writtenWith(ctx, id)
+	if err != nil {
+		return Frame{}, fmt.Errorf("schema %d: %w", id, err)
+	}
+	return Frame{SchemaID: id, Type: s.name, FullName: s.full, Body: body, schema: s}, nil
+}
+
+func (w *Wire) writtenWith(ctx context.Context, id int) (*written, error) {
+	w.mu.RLock()
+	s := w.byID[id]
+	w.mu.RUnlock()
+	if s != nil {
+		return s, nil
+	}
+	text, err := w.registry.Lookup(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	schema, err := avro.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the registered text does not parse: %w", ErrBody, err)
+	}
+	root := schema.Root()
+	s = &written{name: root.Name, full: root.Namespace + "." + root.Name, schema: schema, plans: map[any]*avro.Schema{}}
+	w.mu.Lock()
+	w.byID[id] = s
+	w.mu.Unlock()
+	return s, nil
+}
+
+// resolved returns the writer's schema resolved to a reader's, made once.
+func (s *written) resolved(key any, reader func() (*avro.Schema, error)) (*avro.Schema, error) {
+	s.mu.RLock()
+	plan := s.plans[key]
+	s.mu.RUnlock()
+	if plan != nil {
+		return plan, nil
+	}
+	want, err := reader()
+	if err != nil {
+		return nil, err
+	}
+	plan, err = avro.Resolve(s.schema, want)
+	if err != nil {
+		return nil, fmt.Errorf("%w: written with a schema that its reader cannot resolve: %w", ErrBody, err)
+	}
+	s.mu.Lock()
+	s.plans[key] = plan
+	s.mu.Unlock()
+	return plan, nil
+}

@@ -1,0 +1,273 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/schemas"
+	"troupe/topology"
+)
+
+// accept takes one polled record: it is processed, parked, buried or of no
+// interest. An error aborts the whole transaction.
+func (w *worker) accept(ctx context.Context, x *transaction, t *task, r *kgo.Record) error {
+	in, err := w.read(ctx, t, r)
+	var refused *refusedInput
+	switch {
+	case errors.As(err, &refused):
+		w.bury(x, r, refused.cause, refused.err, 1, refused.order)
+		return nil
+	case err != nil:
+		return err
+	case in == nil:
+		return nil
+	}
+	row, err := t.row(rowKey(in.key))
+	if err == nil && row.frame.parked() > 0 && !in.handler.Shared {
+		return w.park(x, in, 0, 1, "an earlier input of the key is parked")
+	}
+	return w.judge(x, in, w.run(x, in), 1)
+}
+
+// refusedInput is an input that never reached a step.
+type refusedInput struct {
+	cause string
+	err   error
+	order string
+}
+
+func (r *refusedInput) Error() string { return r.cause + ": " + r.err.Error() }
+
+// read opens a record for its step; nil if no step wants it.
+func (w *worker) read(ctx context.Context, t *task, r *kgo.Record) (*input, error) {
+	if h := t.set.onDead; h != nil && r.Topic != t.set.inbox {
+		return w.readDead(t, r, h)
+	}
+	f, err := w.config.Wire.Open(ctx, r.Value)
+	if err != nil {
+		cause, retry := refusal(ctx, err)
+		if retry {
+			return nil, fmt.Errorf("registry: %w", err)
+		}
+		return nil, &refusedInput{cause, err, ""}
+	}
+	h := t.set.messages[f.Type]
+	if h == nil {
+		return nil, nil
+	}
+	if len(r.Key) == 0 {
+		return nil, &refusedInput{causeKey, errors.New("the record has no key"), ""}
+	}
+	if want := partitionOf(r.Key, t.set.width); want != r.Partition {
+		return nil, &refusedInput{causePartition, fmt.Errorf("the key %q belongs to partition %d by murmur2: set the producer's partitioner to murmur2_random", r.Key, want), ""}
+	}
+	e, message, err := h.decode(f)
+	if err != nil {
+		return nil, &refusedInput{causeBody, err, ""}
+	}
+	if e.ID == "" || e.OccurredAt.IsZero() {
+		return nil, &refusedInput{causeBody, errors.New("the envelope has no ID or no time"), e.Order}
+	}
+	in := &input{task: t, key: string(r.Key), record: r, handler: h, message: message, digest: contentOf(e.ID, r.Value)}
+	if t.set.spec.RowKey != nil && !h.Shared {
+		in.key = t.set.spec.RowKey(in.key, &e)
+	}
+	if h.Trigger == topology.OnOutcome {
+		in.outcome = e.CausationID
+	}
+	in.turn = topology.Turn{Now: e.OccurredAt.UTC(), Cause: topology.Cause{
+		Envelope: e, Key: in.key, Topic: r.Topic[len(w.config.Prefix):], Partition: r.Partition, Offset: r.Offset,
+	}}
+	return in, nil
+}
+
+func (w *worker) readDead(t *task, r *kgo.Record, h *handler) (*input, error) {
+	d, err := deadLetter(r)
+	if err != nil {
+		return nil, &refusedInput{causeBody, err, ""}
+	}
+	e := schemas.Envelope{ID: d.ID(), Type: h.Name, Source: d.Service, OccurredAt: d.At, Order: d.Order, CorrelationID: d.ID()}
+	return &input{
+		task: t, key: d.ID(), record: r, handler: h, message: d, digest: contentOf(e.ID, r.Value),
+		turn: topology.Turn{Now: d.At, Cause: topology.Cause{
+			Envelope: e, Key: d.ID(), Topic: r.Topic[len(w.config.Prefix):], Partition: r.Partition, Offset: r.Offset,
+		}},
+	}, nil
+}
+
+// judge acts on a step's verdict.
+func (w *worker) judge(x *transaction, in *input, err error, attempts int32) error {
+	var defect errDefect
+	after, parked := topology.Parked(err)
+	w.breaker.count(errors.As(err, &defect))
+	switch {
+	case err == nil || topology.Dropped(err):
+		return nil
+	case parked && int(attempts) < w.limits.ParkAttempts:
+		return w.park(x, in, after, attempts, err.Error())
+	case parked:
+		err = fmt.Errorf("after %d attempts: %w", attempts, err)
+		w.bury(x, in.record, causeAttempts, err, attempts, in.turn.Cause.Envelope.Order)
+	case topology.Poisoned(err):
+		w.bury(x, in.record, causePoison, err, attempts, in.turn.Cause.Envelope.Order)
+	default:
+		w.bury(x, in.record, causeDefect, err, attempts, in.turn.Cause.Envelope.Order)
+	}
+	return w.breaker.check(w.limits)
+}
+
+// park lets an input wait under its key. With after 0 it waits behind what is
+// parked there already.
+func (w *worker) park(x *transaction, in *input, after time.Duration, attempts int32, why string) error {
+	r, err := in.task.row(rowKey(in.key))
+	if err != nil {
+		return err
+	}
+	if r.frame.parked() >= int64(w.limits.ParkedPerKey) {
+		w.bury(x, in.record, causeParked, fmt.Errorf("%d inputs wait under the key already: %s", r.frame.parked(), why), attempts, in.turn.Cause.Envelope.Order)
+		return nil
+	}
+	x.touch(in.task, r)
+	if r.frame.parked() == 0 {
+		r.frame.ParkedUntil = w.config.Clock.Now().Add(after).UnixMilli()
+	}
+	n := r.frame.ParkedTo
+	r.frame.ParkedTo++
+	r.frame.adopt(&in.turn.Cause.Envelope, string(in.record.Key))
+	if err := w.stageParked(x, in.task, r, n, parkedOf(in.record, attempts, why)); err != nil {
+		return err
+	}
+	return w.restage(x, in.task, r)
+}
+
+func parkedOf(r *kgo.Record, attempts int32, why string) *parkedInput {
+	p := &parkedInput{
+		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, At: r.Timestamp.UnixMilli(),
+		Key: r.Key, Value: r.Value, Attempts: attempts, Why: why,
+	}
+	for _, h := range r.Headers {
+		p.Headers = append(p.Headers, header{h.Key, h.Value})
+	}
+	return p
+}
+
+func (p *parkedInput) record() *kgo.Record {
+	r := &kgo.Record{Topic: p.Topic, Partition: p.Partition, Offset: p.Offset, Timestamp: time.UnixMilli(p.At), Key: p.Key, Value: p.Value}
+	for _, h := range p.Headers {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	return r
+}
+
+func (w *worker) stageParked(x *transaction, t *task, r *row, n int64, p *parkedInput) error {
+	var value []byte
+	if p != nil {
+		var err error
+		if value, err = t.set.parked.Append(nil, p); err != nil {
+			return fmt.Errorf("encode parked input: %w", err)
+		}
+	}
+	key := parkedKey(r.key, n)
+	for i := range x.parked {
+		if x.parked[i].task == t && string(x.parked[i].key) == string(key) {
+			x.parked[i].value = value
+			return nil
+		}
+	}
+	x.parked = append(x.parked, parkedChange{t, key, value})
+	return nil
+}
+
+// restage encodes a row whose frame alone has changed.
+func (w *worker) restage(x *transaction, t *task, r *row) error {
+	staged, err := t.set.encode(r)
+	if err != nil {
+		return err
+	}
+	r.staged, r.dirty = staged, true
+	x.bytes += len(staged)
+	return nil
+}
+
+// unpark tries the parked inputs of a key in order, until one must wait on.
+func (w *worker) unpark(ctx context.Context, x *transaction, t *task, r *row) error {
+	for r.frame.parked() > 0 {
+		n := r.frame.ParkedFrom
+		b, err := t.table.Get(parkedKey(r.key, n))
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			return nil // parked by this very transaction: the next one sees it
+		}
+		var p parkedInput
+		if err := t.set.parked.Decode(b, &p); err != nil {
+			return fmt.Errorf("read parked input: %w", err)
+		}
+		in, err := w.read(ctx, t, p.record())
+		var refused *refusedInput
+		switch {
+		case errors.As(err, &refused):
+			w.bury(x, p.record(), refused.cause, refused.err, p.Attempts, refused.order)
+		case err != nil:
+			return err
+		case in != nil:
+			err := w.run(x, in)
+			if after, parked := topology.Parked(err); parked && int(p.Attempts) < w.limits.ParkAttempts {
+				return w.parkAgain(x, t, r, n, &p, after)
+			}
+			if err := w.judge(x, in, err, p.Attempts+1); err != nil {
+				return err
+			}
+		}
+		x.touch(t, r)
+		r.frame.ParkedFrom++
+		if err := w.stageParked(x, t, r, n, nil); err != nil {
+			return err
+		}
+		if err := w.restage(x, t, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *worker) parkAgain(x *transaction, t *task, r *row, n int64, p *parkedInput, after time.Duration) error {
+	x.touch(t, r)
+	p.Attempts++
+	r.frame.ParkedUntil = w.config.Clock.Now().Add(after).UnixMilli()
+	if err := w.stageParked(x, t, r, n, p); err != nil {
+		return err
+	}
+	return w.restage(x, t, r)
+}
+
+// breaker stops a service whose inputs fail in numbers: a bad deploy must not
+// dead-letter the day.
+type breaker struct{ inputs, defects int }
+
+func (b *breaker) count(defect bool) {
+	b.inputs++
+	if defect {
+		b.defects++
+	}
+}
+
+// errStopService ends the service, not only its session.
+type errStopService struct{ why string }
+
+func (e errStopService) Error() string { return e.why }
+
+func (b *breaker) check(l Limits) error {
+	if b.defects >= l.BreakerMinimum && float64(b.defects) > l.BreakerShare*float64(b.inputs) {
+		return errStopService{fmt.Sprintf("%d of the last %d inputs failed by defects: the service stops before it dead-letters the rest", b.defects, b.inputs)}
+	}
+	if b.inputs >= l.BreakerWindow {
+		*b = breaker{}
+	}
+	return nil
+}

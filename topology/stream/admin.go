@@ -1,0 +1,174 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/topology"
+)
+
+// widths knows how many partitions each topic has.
+type widths struct {
+	mu sync.RWMutex
+	n  map[string]int32
+}
+
+func (w *widths) of(topic string) (int32, error) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if n := w.n[topic]; n > 0 {
+		return n, nil
+	}
+	return 0, fmt.Errorf("topic %s does not exist: run `troupe topology apply`", topic)
+}
+
+// Declared is a topic as the estate wants it.
+type Declared struct {
+	Name       string
+	Partitions int32
+	Configs    map[string]string
+}
+
+// stateRetention is delete.retention.ms of changelogs: how long a tombstone can
+// be seen. A checkpoint older than half of it is not trusted.
+const stateRetention = 7 * 24 * time.Hour
+
+// deadSlack is what a dead letter may be larger than its source, for headers.
+const deadSlack = 64 << 10
+
+// Topics lists every topic that an estate and its services need.
+func Topics(c Config, services []topology.Service) ([]Declared, error) {
+	all := map[string]Declared{}
+	add := func(name string, partitions int32, configs map[string]string) {
+		all[c.topic(name)] = Declared{Name: c.topic(name), Partitions: partitions, Configs: configs}
+	}
+	for _, t := range c.Estate.Topics {
+		configs := map[string]string{"cleanup.policy": "compact"}
+		if !t.Retention.Compact {
+			configs = map[string]string{"cleanup.policy": "delete", "retention.ms": ms(t.Retention.For)}
+		}
+		add(t.Name, c.Estate.PartitionsOf(t), configs)
+	}
+	for _, s := range services {
+		if len(s.Sets) == 0 {
+			continue
+		}
+		add(topology.DeadTopic(s.Name), c.Estate.Partitions, map[string]string{
+			"cleanup.policy": "delete", "retention.ms": ms(400 * 24 * time.Hour), "max.message.bytes": strconv.Itoa(1<<20 + deadSlack),
+		})
+		for _, set := range s.Sets {
+			add(s.StateTopic(set), c.Estate.Partitions, map[string]string{"cleanup.policy": "compact", "delete.retention.ms": ms(stateRetention)})
+			add(topology.InboxTopic(s.Full(set)), c.Estate.Partitions, map[string]string{"cleanup.policy": "delete", "retention.ms": ms(30 * 24 * time.Hour)})
+			add(s.ReplayTopic(set), c.Estate.Partitions, map[string]string{"cleanup.policy": "delete", "retention.ms": ms(7 * 24 * time.Hour)})
+		}
+	}
+	var list []Declared
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		list = append(list, all[name])
+	}
+	return list, nil
+}
+
+func ms(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+// Apply makes the topics that are missing and returns their names. One that
+// exists with fewer or more partitions is an error: growing is a procedure.
+func Apply(ctx context.Context, c Config, services []topology.Service) ([]string, error) {
+	want, err := Topics(c, services)
+	if err != nil {
+		return nil, err
+	}
+	cl, err := kgo.NewClient(c.client()...)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	have, err := adm.ListTopics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	var made []string
+	var errs []error
+	for _, t := range want {
+		if d, ok := have[t.Name]; ok && d.Err == nil {
+			if n := int32(len(d.Partitions)); n != t.Partitions {
+				errs = append(errs, fmt.Errorf("topic %s has %d partitions, declared are %d: growing is a procedure, shrinking impossible", t.Name, n, t.Partitions))
+			}
+			continue
+		}
+		configs := map[string]*string{}
+		for k, v := range t.Configs {
+			configs[k] = &v
+		}
+		if _, err := adm.CreateTopic(ctx, t.Partitions, -1, configs, t.Name); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+			errs = append(errs, fmt.Errorf("create topic %s: %w", t.Name, err))
+			continue
+		}
+		made = append(made, t.Name)
+	}
+	return made, errors.Join(errs...)
+}
+
+// Ends asks for the end of every partition of the prefix's topics.
+func Ends(ctx context.Context, c Config) (map[string]map[int32]int64, error) {
+	cl, err := kgo.NewClient(c.client()...)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	defer cl.Close()
+	list, err := kadm.NewClient(cl).ListEndOffsets(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list end offsets: %w", err)
+	}
+	ends := map[string]map[int32]int64{}
+	list.Each(func(o kadm.ListedOffset) {
+		if ends[o.Topic] == nil {
+			ends[o.Topic] = map[int32]int64{}
+		}
+		ends[o.Topic][o.Partition] = o.Offset
+	})
+	return ends, nil
+}
+
+// measure asks for the partitions of what the plans use, and refuses a set that
+// is not co-partitioned.
+func measure(ctx context.Context, c Config, adm *kadm.Client, plans []*plan) (*widths, error) {
+	details, err := adm.ListTopics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	w := &widths{n: map[string]int32{}}
+	for name, d := range details {
+		if d.Err == nil {
+			w.n[name] = int32(len(d.Partitions))
+		}
+	}
+	var errs []error
+	for _, p := range plans {
+		for _, s := range p.sets {
+			for _, t := range append([]string{s.state}, s.inputs...) {
+				n, err := w.of(t)
+				if err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				if s.width != 0 && s.width != n {
+					errs = append(errs, fmt.Errorf("set %s is not co-partitioned: %s has %d partitions, %s has %d", s.full, t, n, s.state, s.width))
+				}
+				s.width = n
+			}
+		}
+	}
+	return w, errors.Join(errs...)
+}

@@ -1,0 +1,125 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/schemas"
+	"troupe/topology"
+	"troupe/topology/clock"
+	"troupe/topology/table"
+)
+
+// Config is what a process needs to run services.
+type Config struct {
+	Brokers  []string
+	Options  []kgo.Opt // for every client: TLS, SASL, a dialer
+	Prefix   string    // of every name on the broker
+	Instance string    // stable name of this process's place; part of transactional IDs
+	Workers  int       // a service; default 1
+	Estate   topology.Estate
+	Wire     *schemas.Wire
+	Clock    clock.Clock
+	Store    *table.Store
+	Log      *slog.Logger
+	Metrics  *Metrics
+	Limits   Limits
+	Build    string // version of the binary, told in dead letters
+}
+
+// Limits names every bound of the runtime. Zero values take the defaults.
+type Limits struct {
+	PollRecords        int           // records taken in one poll; 5,000
+	TransactionBytes   int           // outputs of one transaction before it is ended early; 8 MiB
+	TimersAtOnce       int           // deadlines fired in one transaction; 2,000
+	RecordBytes        int           // a larger output makes its input a dead letter; 900 KiB, below the broker's 1 MiB
+	RowCacheBytes      int64         // decoded rows kept, a task; 32 MiB
+	ParkedPerKey       int           // inputs waiting under one key; the next is a dead letter; 1,000
+	ParkAttempts       int           // tries of a parked input before it is a dead letter; 10
+	EffectsAtOnce      int           // calls in flight, an effect and worker; 32
+	EffectAttempts     int           // tries of a call; the last may answer "unknown"; 6
+	EffectTimeout      time.Duration // of one try, well below RebalanceTimeout; 10 s
+	TransactionTimeout time.Duration // after which the broker aborts; below RebalanceTimeout; 30 s
+	RebalanceTimeout   time.Duration // 60 s
+	SessionTimeout     time.Duration // 45 s
+	Heartbeat          time.Duration // 3 s
+	PollWait           time.Duration // longest poll without data; 1 s
+	IdleCommit         time.Duration // offsets of inputs without effect are committed this late; 1 s
+	EndSample          time.Duration // between two looks at the inputs' ends for a due timer; 200 ms
+	HoldTimers         time.Duration // longest wait of a due timer for a lagging input; 5 min
+	RebuildBackoff     time.Duration // before a failed session is built anew; 100 ms, doubling to 10 s
+	BreakerWindow      int           // inputs over which defects are counted; 1,000
+	BreakerShare       float64       // share of defects that stops the service; 0.5
+	BreakerMinimum     int           // defects below which it does not; 50
+}
+
+func (l Limits) withDefaults() Limits {
+	def(&l.PollRecords, 5000)
+	def(&l.TransactionBytes, 8<<20)
+	def(&l.TimersAtOnce, 2000)
+	def(&l.RecordBytes, 900<<10)
+	def(&l.RowCacheBytes, 32<<20)
+	def(&l.ParkedPerKey, 1000)
+	def(&l.ParkAttempts, 10)
+	def(&l.EffectsAtOnce, 32)
+	def(&l.EffectAttempts, 6)
+	def(&l.EffectTimeout, 10*time.Second)
+	def(&l.TransactionTimeout, 30*time.Second)
+	def(&l.RebalanceTimeout, 60*time.Second)
+	def(&l.SessionTimeout, 45*time.Second)
+	def(&l.Heartbeat, 3*time.Second)
+	def(&l.PollWait, time.Second)
+	def(&l.IdleCommit, time.Second)
+	def(&l.EndSample, 200*time.Millisecond)
+	def(&l.HoldTimers, 5*time.Minute)
+	def(&l.RebuildBackoff, 100*time.Millisecond)
+	def(&l.BreakerWindow, 1000)
+	def(&l.BreakerShare, 0.5)
+	def(&l.BreakerMinimum, 50)
+	return l
+}
+
+func def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Validate refuses what would break a promise.
+func (c Config) Validate() error {
+	var errs []error
+	if len(c.Brokers) == 0 {
+		errs = append(errs, errors.New("no brokers: set --brokers or TROUPE_BROKERS"))
+	}
+	if c.Wire == nil || c.Clock == nil || c.Store == nil || c.Log == nil || c.Metrics == nil {
+		errs = append(errs, errors.New("wire, clock, store, log and metrics must be given"))
+	}
+	if c.Instance == "" {
+		errs = append(errs, errors.New("no instance: two processes with one transactional ID fence each other"))
+	}
+	l := c.Limits.withDefaults()
+	if l.TransactionTimeout >= l.RebalanceTimeout {
+		errs = append(errs, fmt.Errorf("transaction timeout %v is not below the rebalance timeout %v: a task could move while its old owner still commits", l.TransactionTimeout, l.RebalanceTimeout))
+	}
+	if l.EffectTimeout >= l.RebalanceTimeout {
+		errs = append(errs, fmt.Errorf("effect timeout %v is not below the rebalance timeout %v", l.EffectTimeout, l.RebalanceTimeout))
+	}
+	return errors.Join(errs...)
+}
+
+// topic adds the prefix that all names on the broker share.
+func (c Config) topic(name string) string { return c.Prefix + name }
+
+// Version is what dead letters say of the binary.
+func (c Config) Version() string { return orElse(c.Build, "dev") }
+
+// client are the options of every client of this process.
+func (c Config) client(more ...kgo.Opt) []kgo.Opt {
+	opts := []kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.DisableClientMetrics()}
+	return append(append(opts, c.Options...), more...)
+}

@@ -1,0 +1,138 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/schemas"
+	"troupe/topology"
+)
+
+// Causes of a dead letter: what people group by.
+const (
+	causeFraming   = "framing"   // no magic byte, or cut short before the schema's ID
+	causeSchema    = "schema"    // the registry knows no such schema
+	causeBody      = "body"      // the bytes are not what the schema says
+	causePartition = "partition" // the key lies where another partitioner puts it
+	causeKey       = "key"       // no key
+	causePoison    = "poison"    // the step says that it can never be used
+	causeDefect    = "defect"    // the step failed in a way its author did not expect
+	causeAttempts  = "attempts"  // parked too often
+	causeParked    = "parked"    // too many inputs wait under its key
+)
+
+// Headers that a dead letter carries beside its source's own.
+const (
+	deadService   = "dead.service"
+	deadCause     = "dead.cause"
+	deadDetail    = "dead.detail"
+	deadTopic     = "dead.topic"
+	deadPartition = "dead.partition"
+	deadOffset    = "dead.offset"
+	deadAttempts  = "dead.attempts"
+	deadAt        = "dead.at"
+	deadOrder     = "dead.order"
+	deadVersion   = "dead.version"
+)
+
+// maxDetail bounds what is said of a cause, in bytes.
+const maxDetail = 4 << 10
+
+// bury stages a dead letter: key, value and headers byte for byte, and where it
+// came from and why it lies here.
+func (w *worker) bury(x *transaction, r *kgo.Record, cause string, err error, attempts int32, order string) {
+	detail := err.Error()
+	if len(detail) > maxDetail {
+		detail = detail[:maxDetail]
+	}
+	if x.inputs == 0 {
+		x.inputs = 1
+	}
+	headers := append([]kgo.RecordHeader(nil), r.Headers...)
+	for _, h := range [][2]string{
+		{deadService, w.plan.service.Name}, {deadCause, cause}, {deadDetail, detail}, {deadTopic, r.Topic[len(w.config.Prefix):]},
+		{deadPartition, strconv.Itoa(int(r.Partition))}, {deadOffset, strconv.FormatInt(r.Offset, 10)},
+		{deadAttempts, strconv.Itoa(int(attempts))}, {deadAt, w.config.Clock.Now().Format(time.RFC3339Nano)},
+		{deadOrder, order}, {deadVersion, w.config.Version()},
+	} {
+		headers = append(headers, kgo.RecordHeader{Key: h[0], Value: []byte(h[1])})
+	}
+	width, werr := w.wire.widths.of(w.plan.dead)
+	if werr != nil {
+		width = 1
+	}
+	partition := r.Partition % width
+	if r.Key != nil && cause != causePartition {
+		partition = partitionOf(r.Key, width)
+	}
+	x.outputs = append(x.outputs, &kgo.Record{Topic: w.plan.dead, Partition: partition, Key: r.Key, Value: r.Value, Headers: headers})
+	x.bytes += len(r.Value)
+	w.metrics.dead(w.plan.service.Name, cause)
+	w.log.Warn("dead letter", "cause", cause, "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "order", order, "detail", detail)
+}
+
+// deadLetter reads a dead letter's headers.
+func deadLetter(r *kgo.Record) (topology.DeadLetter, error) {
+	d := topology.DeadLetter{Key: r.Key, Value: r.Value}
+	var errs []error
+	number := func(s string) int64 {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		return n
+	}
+	for _, h := range r.Headers {
+		v := string(h.Value)
+		switch h.Key {
+		case deadService:
+			d.Service = v
+		case deadCause:
+			d.Cause = v
+		case deadDetail:
+			d.Detail = v
+		case deadTopic:
+			d.Topic = v
+		case deadPartition:
+			d.Partition = int32(number(v))
+		case deadOffset:
+			d.Offset = number(v)
+		case deadAttempts:
+			d.Attempts = int32(number(v))
+		case deadOrder:
+			d.Order = v
+		case deadAt:
+			at, err := time.Parse(time.RFC3339Nano, v)
+			if err != nil {
+				errs = append(errs, err)
+			}
+			d.At = at
+		}
+	}
+	if d.Service == "" || d.Topic == "" {
+		errs = append(errs, errors.New("it names no service or no source"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return d, fmt.Errorf("not a dead letter of this estate: %w", err)
+	}
+	return d, nil
+}
+
+// refusal names the cause of an input that cannot be opened. retry is true when
+// the fault is not the record's: the registry is down.
+func refusal(ctx context.Context, err error) (cause string, retry bool) {
+	switch {
+	case ctx.Err() != nil || schemas.IsUnavailable(err):
+		return "", true
+	case errors.Is(err, schemas.ErrFraming):
+		return causeFraming, false
+	case errors.Is(err, schemas.ErrUnknownSchema):
+		return causeSchema, false
+	}
+	return causeBody, false
+}

@@ -1,0 +1,87 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/topology"
+)
+
+// Outbox writes what does not come from a step: partners' messages through
+// intakes, and effects' outcomes. It is idempotent, and a repeat carries the
+// same ID, so the reader's deduplication makes it exactly once.
+type Outbox struct {
+	config Config
+	client *kgo.Client
+	wire   framer
+}
+
+func newOutbox(c Config, w framer) (*Outbox, error) {
+	cl, err := kgo.NewClient(c.client(kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return &Outbox{config: c, client: cl, wire: w}, nil
+}
+
+func (o *Outbox) close() { o.client.Close() }
+
+// send writes messages and returns once the broker has them all.
+func (o *Outbox) send(ctx context.Context, source string, requests ...topology.Request) error {
+	records := make([]*kgo.Record, 0, len(requests))
+	for _, q := range requests {
+		e := q.Message.Head()
+		e.Type = orElse(q.Type, topology.NameOf(q.Message))
+		e.Source = orElse(e.Source, source)
+		e.AggregateID = orElse(e.AggregateID, q.Key)
+		e.CausationID = orElse(e.CausationID, "")
+		if e.ID == "" || e.OccurredAt.IsZero() || q.Key == "" {
+			return fmt.Errorf("send %s: the message needs an ID, a time and a key", e.Type)
+		}
+		topic := o.config.topic(topology.InboxTopic(q.Inbox))
+		if q.Inbox == "" {
+			t, ok := o.config.Estate.TopicOf(e.Type)
+			if !ok || t.Owner != source {
+				return fmt.Errorf("send %s: it is no fact of %s", e.Type, source)
+			}
+			topic = o.config.topic(t.Name)
+		}
+		r, err := o.wire.record(topic, q.Key, q.Message)
+		if err != nil {
+			return err
+		}
+		records = append(records, r)
+	}
+	if err := o.client.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	for _, r := range records {
+		o.config.Clock.Tide().Published(r.Topic, r.Partition, r.Offset+1)
+	}
+	return nil
+}
+
+// intakes serves a service's endpoints.
+func (o *Outbox) intakes(s topology.Service) http.Handler {
+	mux := http.NewServeMux()
+	for _, in := range s.Intakes {
+		declared := map[string]bool{}
+		for _, w := range in.Writes {
+			declared[w.Inbox+"/"+w.Type] = true
+		}
+		send := func(ctx context.Context, requests ...topology.Request) error {
+			for _, q := range requests {
+				name := orElse(q.Type, topology.NameOf(q.Message))
+				if !declared[q.Inbox+"/"+name] {
+					return fmt.Errorf("intake %s does not declare %s to %q", in.Pattern, name, q.Inbox)
+				}
+			}
+			return o.send(ctx, s.Name, requests...)
+		}
+		mux.HandleFunc(in.Pattern, func(w http.ResponseWriter, r *http.Request) { in.Handle(w, r, send) })
+	}
+	return mux
+}

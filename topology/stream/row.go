@@ -1,0 +1,242 @@
+package stream
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"troupe/schemas"
+)
+
+// frame is what the changelog holds for a key: the service's state and what the
+// runtime keeps beside it.
+type frame struct {
+	Tenant      string   `avro:"tenant"`
+	Region      string   `avro:"region"`
+	ProductLine string   `avro:"productLine"`
+	Order       string   `avro:"order"`
+	Correlation string   `avro:"correlation"`
+	Trace       string   `avro:"trace"`
+	RecordKey   string   `avro:"recordKey"` // of the records that reach this row
+	Sequence    int64    `avro:"sequence"`  // facts published so far
+	Seen        []byte   `avro:"seen"`      // inputs, seenSize bytes each, oldest first
+	Timers      []armed  `avro:"timers"`
+	Intents     []intent `avro:"intents"`
+	ParkedFrom  int64    `avro:"parkedFrom"` // parked inputs are ParkedFrom … ParkedTo-1
+	ParkedTo    int64    `avro:"parkedTo"`
+	ParkedUntil int64    `avro:"parkedUntil"` // Unix ms
+	State       []byte   `avro:"state"`
+}
+
+// armed is a timer.
+type armed struct {
+	Name          string `avro:"name"`
+	Discriminator string `avro:"discriminator"`
+	At            int64  `avro:"at"` // Unix ms
+}
+
+// intent is an effect that was asked for and has no outcome yet.
+type intent struct {
+	ID            string `avro:"id"`
+	Effect        string `avro:"effect"`
+	Discriminator string `avro:"discriminator"`
+	Request       []byte `avro:"request"`
+	CauseID       string `avro:"causeId"`
+	At            int64  `avro:"at"` // Unix ms
+}
+
+// parkedInput is an input that waits under its key, byte for byte.
+type parkedInput struct {
+	Topic     string   `avro:"topic"`
+	Partition int32    `avro:"partition"`
+	Offset    int64    `avro:"offset"`
+	At        int64    `avro:"at"` // record time, Unix ms
+	Key       []byte   `avro:"key"`
+	Value     []byte   `avro:"value"`
+	Headers   []header `avro:"headers"`
+	Attempts  int32    `avro:"attempts"`
+	Why       string   `avro:"why"`
+}
+
+type header struct {
+	Key   string `avro:"key"`
+	Value []byte `avro:"value"`
+}
+
+// row is a key's state in memory.
+type row struct {
+	key       []byte // in the changelog
+	frame     frame
+	state     any
+	committed []byte // as on the changelog; nil: not there
+	staged    []byte // as this transaction leaves it
+	dirty     bool
+	ended     bool
+	used      bool // since the cache's hand last passed
+}
+
+// current is the row's bytes as the steps so far have left them.
+func (r *row) current() []byte {
+	if r.dirty {
+		return r.staged
+	}
+	return r.committed
+}
+
+// seenSize is 16 bytes of the ID's hash and 8 of the content's.
+const seenSize = 24
+
+// contentOf digests an input for deduplication.
+func contentOf(id string, value []byte) (d [seenSize]byte) {
+	h := sha256.Sum256([]byte(id))
+	copy(d[:16], h[:])
+	h = sha256.Sum256(value)
+	copy(d[16:], h[:])
+	return d
+}
+
+// seen reports whether the row has had this input, and whether it was the same.
+func (f *frame) seen(d [seenSize]byte) (had, same bool) {
+	for i := 0; i+seenSize <= len(f.Seen); i += seenSize {
+		if bytes.Equal(f.Seen[i:i+16], d[:16]) {
+			return true, bytes.Equal(f.Seen[i+16:i+seenSize], d[16:])
+		}
+	}
+	return false, false
+}
+
+func (f *frame) remember(d [seenSize]byte, limit int) {
+	if excess := len(f.Seen) - (limit-1)*seenSize; excess > 0 {
+		f.Seen = append([]byte(nil), f.Seen[excess:]...)
+	}
+	f.Seen = append(f.Seen, d[:]...)
+}
+
+// deadline is the earliest time at which the row wants to run; zero for never.
+// While inputs are parked its timers wait behind them.
+func (f *frame) deadline() time.Time {
+	if f.parked() > 0 {
+		return time.UnixMilli(f.ParkedUntil).UTC()
+	}
+	var next int64
+	for _, t := range f.Timers {
+		if next == 0 || t.At < next {
+			next = t.At
+		}
+	}
+	if next == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(next).UTC()
+}
+
+func (f *frame) parked() int64 { return f.ParkedTo - f.ParkedFrom }
+
+func (f *frame) arm(name, discriminator string, at time.Time) {
+	f.disarm(name, discriminator)
+	f.Timers = append(f.Timers, armed{name, discriminator, at.UnixMilli()})
+}
+
+func (f *frame) disarm(name, discriminator string) bool {
+	for i, t := range f.Timers {
+		if t.Name == name && t.Discriminator == discriminator {
+			f.Timers = append(f.Timers[:i], f.Timers[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// take removes an intent; false if it is not in hand any more.
+func (f *frame) take(id string) bool {
+	for i, in := range f.Intents {
+		if in.ID == id {
+			f.Intents = append(f.Intents[:i], f.Intents[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// adopt takes from an input what the row's outputs inherit, where it has none.
+func (f *frame) adopt(e *schemas.Envelope, recordKey string) {
+	keep(&f.Tenant, e.Tenant)
+	keep(&f.Region, e.Region)
+	keep(&f.ProductLine, e.ProductLine)
+	keep(&f.Order, e.Order)
+	keep(&f.Correlation, e.CorrelationID)
+	keep(&f.Trace, e.Traceparent)
+	keep(&f.RecordKey, recordKey)
+}
+
+func keep(have *string, got string) {
+	if *have == "" {
+		*have = got
+	}
+}
+
+// envelope is what a timer's cause knows of its flow.
+func (f *frame) envelope() schemas.Envelope {
+	return schemas.Envelope{
+		Tenant: f.Tenant, Region: f.Region, ProductLine: f.ProductLine, Order: f.Order,
+		CorrelationID: f.Correlation, Traceparent: f.Trace,
+	}
+}
+
+// Keys of the changelog.
+const (
+	rowPrefix    = 'R'
+	besidePrefix = 'B'
+	parkedPrefix = 'Q'
+)
+
+func rowKey(key string) []byte { return append([]byte{rowPrefix}, key...) }
+
+func parkedKey(key []byte, n int64) []byte {
+	b := append([]byte{parkedPrefix}, key[1:]...)
+	b = append(b, 0)
+	return binary.BigEndian.AppendUint64(b, uint64(n))
+}
+
+// encode writes the row as it stands.
+func (s *set) encode(r *row) ([]byte, error) {
+	codec := s.row
+	if r.key[0] == besidePrefix {
+		codec = s.beside
+	}
+	state, err := codec.Append(nil, r.state)
+	if err != nil {
+		return nil, fmt.Errorf("encode row: %w", err)
+	}
+	r.frame.State = state
+	b, err := s.frame.Append(nil, &r.frame)
+	if err != nil {
+		return nil, fmt.Errorf("encode row's frame: %w", err)
+	}
+	return b, nil
+}
+
+// decode fills the row from bytes; nil makes it new.
+func (s *set) decode(r *row, b []byte) error {
+	codec := s.row
+	if r.key[0] == besidePrefix {
+		codec = s.beside
+	}
+	r.frame = frame{}
+	if b == nil {
+		r.state = codec.New()
+		return nil
+	}
+	if err := s.frame.Decode(b, &r.frame); err != nil {
+		return fmt.Errorf("read row %q: %w", r.key[1:], err)
+	}
+	state, err := codec.Decode(r.frame.State)
+	if err != nil {
+		return fmt.Errorf("read row %q: %w", r.key[1:], err)
+	}
+	r.state = state
+	r.frame.State = nil
+	return nil
+}

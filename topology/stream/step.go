@@ -1,0 +1,259 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/schemas"
+	"troupe/topology"
+)
+
+// input is one record, or one timer, on its way into a step.
+type input struct {
+	task    *task
+	key     string // of the row
+	record  *kgo.Record
+	handler *handler
+	message any
+	turn    topology.Turn
+	digest  [seenSize]byte // of a message; zero for a timer
+	outcome string         // the intent that the message answers
+}
+
+// errDefect wraps an error of a step that is no verdict: a panic, or an error
+// that its author did not expect.
+type errDefect struct{ err error }
+
+func (e errDefect) Error() string { return e.err.Error() }
+func (e errDefect) Unwrap() error { return e.err }
+
+// run stages what a step makes of its input. On any error the row and the
+// transaction are as they were.
+func (w *worker) run(x *transaction, in *input) error {
+	key := rowKey(in.key)
+	if in.handler.Shared {
+		key = []byte{besidePrefix}
+	}
+	r, err := in.task.row(key)
+	if err != nil {
+		return errDefect{err}
+	}
+	if in.record != nil {
+		switch had, same := r.frame.seen(in.digest); {
+		case had && same:
+			w.metrics.duplicate(w.plan.service.Name)
+			return topology.Drop("seen before")
+		case had:
+			return topology.Poison("the ID %s was seen with other content", in.turn.Cause.Envelope.ID)
+		}
+	}
+	if in.outcome != "" && !slices.ContainsFunc(r.frame.Intents, func(i intent) bool { return i.ID == in.outcome }) {
+		return topology.Drop("the intent %s is not in hand: answered before", in.outcome)
+	}
+	if in.task.set.beside != nil && !in.handler.Shared {
+		beside, err := in.task.row([]byte{besidePrefix})
+		if err != nil {
+			return errDefect{err}
+		}
+		in.turn.Beside = beside.state
+	}
+	before, hadBefore := r.current(), r.dirty
+	x.touch(in.task, r)
+	started := time.Now()
+	err = w.step(x, in, r)
+	w.metrics.step(w.plan.service.Name, in.handler.Name, time.Since(started), err)
+	if err == nil {
+		return nil
+	}
+	if derr := in.task.set.decode(r, before); derr != nil {
+		return errDefect{errors.Join(err, derr)}
+	}
+	r.dirty = hadBefore
+	if !hadBefore {
+		x.untouch(r)
+	}
+	return err
+}
+
+// untouch takes back the latest touch.
+func (x *transaction) untouch(r *row) {
+	delete(x.byRow, r)
+	x.touched = slices.DeleteFunc(x.touched, func(c *touched) bool { return c.row == r })
+}
+
+// step runs the handler and stages its outputs.
+func (w *worker) step(x *transaction, in *input, r *row) error {
+	t := &in.turn
+	if in.record != nil {
+		r.frame.adopt(&t.Cause.Envelope, string(in.record.Key))
+		t.Cause.Envelope.CorrelationID = orElse(t.Cause.Envelope.CorrelationID, r.frame.Correlation)
+		r.frame.remember(in.digest, in.task.set.remember)
+	}
+	if in.outcome != "" {
+		r.frame.take(in.outcome)
+	}
+	if err := apply(in.handler, r.state, in.message, t); err != nil {
+		return err
+	}
+	if err := t.Err(); err != nil {
+		return errDefect{err}
+	}
+	records, started, err := w.absorb(in, r, t.Outputs())
+	if err != nil {
+		return errDefect{err}
+	}
+	staged, err := in.task.set.encode(r)
+	if err != nil {
+		return errDefect{err}
+	}
+	if len(staged) > w.limits.RecordBytes {
+		return errDefect{fmt.Errorf("the row would be %d bytes, more than the limit of %d", len(staged), w.limits.RecordBytes)}
+	}
+	r.ended = t.Outputs().Ends
+	if r.ended {
+		staged = nil
+	}
+	r.staged, r.dirty = staged, true
+	x.outputs = append(x.outputs, records...)
+	x.started = append(x.started, started...)
+	if in.outcome != "" {
+		x.ended = append(x.ended, in.outcome)
+	}
+	for _, rec := range records {
+		x.bytes += len(rec.Value)
+	}
+	x.bytes += len(staged)
+	return nil
+}
+
+// apply calls a step; a panic in it is a defect of that input, not of the service.
+func apply(h *handler, state, message any, t *topology.Turn) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errDefect{fmt.Errorf("panic: %v\n%s", p, firstFrames(debug.Stack()))}
+		}
+	}()
+	err = h.Apply(state, message, t)
+	if _, parked := topology.Parked(err); err != nil && !parked && !topology.Dropped(err) && !topology.Poisoned(err) {
+		return errDefect{err}
+	}
+	return err
+}
+
+// firstFrames keeps what names the place of a panic.
+func firstFrames(stack []byte) string {
+	lines := strings.Split(string(stack), "\n")
+	for i, l := range lines {
+		if strings.HasPrefix(l, "panic(") && i+2 < len(lines) {
+			lines = lines[i+2:]
+			break
+		}
+	}
+	return strings.Join(lines[:min(8, len(lines))], "\n")
+}
+
+// absorb turns what a step asked for into records, timers and intents.
+func (w *worker) absorb(in *input, r *row, out topology.Outputs) ([]*kgo.Record, []startedIntent, error) {
+	var records []*kgo.Record
+	for _, f := range out.Facts {
+		key := orElse(f.Key, orElse(r.frame.RecordKey, in.key))
+		rec, err := w.message(in, r, "", key, f.Type, f.Message, f.Discriminator)
+		if err != nil {
+			return nil, nil, err
+		}
+		records = append(records, rec)
+	}
+	for _, q := range out.Requests {
+		key := q.Key
+		if key == in.key { // a row keyed otherwise than its records still writes under their key
+			key = orElse(r.frame.RecordKey, in.key)
+		}
+		rec, err := w.message(in, r, q.Inbox, key, q.Type, q.Message, append([]string{q.Inbox, q.Key}, q.Discriminator...))
+		if err != nil {
+			return nil, nil, err
+		}
+		records = append(records, rec)
+	}
+	for _, tm := range out.Timers {
+		if _, known := in.task.set.timers[tm.Name]; !known {
+			return nil, nil, fmt.Errorf("no step of set %q is Due on timer %q", in.task.set.full, tm.Name)
+		}
+		if tm.At.IsZero() {
+			r.frame.disarm(tm.Name, tm.Discriminator)
+		} else {
+			r.frame.arm(tm.Name, tm.Discriminator, tm.At)
+		}
+	}
+	started, err := w.intents(in, r, out.Intents)
+	return records, started, err
+}
+
+func (w *worker) intents(in *input, r *row, intents []topology.Intent) ([]startedIntent, error) {
+	var started []startedIntent
+	for _, i := range intents {
+		e, known := in.task.set.effects[i.Effect]
+		if !known {
+			return nil, fmt.Errorf("set %q declares no effect %q", in.task.set.full, i.Effect)
+		}
+		request, err := encodeRequest(e, i.Request)
+		if err != nil {
+			return nil, fmt.Errorf("intent of %s: %w", i.Effect, err)
+		}
+		id := schemas.FactID("intent", w.plan.service.Name, i.Effect, in.key, i.Discriminator)
+		if slices.ContainsFunc(r.frame.Intents, func(have intent) bool { return have.ID == id }) {
+			return nil, fmt.Errorf("intent %s/%s is already in hand: give it another discriminator", i.Effect, i.Discriminator)
+		}
+		made := intent{ID: id, Effect: i.Effect, Discriminator: i.Discriminator, Request: request, CauseID: in.turn.Cause.Envelope.ID, At: in.turn.Now.UnixMilli()}
+		r.frame.Intents = append(r.frame.Intents, made)
+		started = append(started, startedIntent{in.task, r, made})
+	}
+	return started, nil
+}
+
+// message makes the record of a fact or request: envelope, bytes, headers.
+func (w *worker) message(in *input, r *row, inbox, key, typ string, m schemas.Message, discriminator []string) (*kgo.Record, error) {
+	topic, err := w.plan.output(w.config, inbox, typ)
+	if err != nil {
+		return nil, err
+	}
+	e := m.Head()
+	e.Type, e.Source = typ, w.plan.service.Name
+	e.AggregateID = orElse(e.AggregateID, in.key)
+	e.ID = orElse(e.ID, schemas.FactID(append([]string{e.Source, typ, in.key}, discriminator...)...))
+	if e.OccurredAt.IsZero() {
+		e.OccurredAt = in.turn.Now
+	}
+	e.Tenant = orElse(e.Tenant, r.frame.Tenant)
+	e.Region = orElse(e.Region, r.frame.Region)
+	e.ProductLine = orElse(e.ProductLine, r.frame.ProductLine)
+	e.Order = orElse(e.Order, r.frame.Order)
+	e.CorrelationID = orElse(e.CorrelationID, orElse(in.turn.Cause.Envelope.CorrelationID, r.frame.Correlation))
+	r.frame.Correlation = orElse(r.frame.Correlation, e.CorrelationID)
+	e.CausationID = orElse(e.CausationID, in.turn.Cause.Envelope.ID)
+	e.Traceparent = orElse(e.Traceparent, orElse(in.turn.Cause.Envelope.Traceparent, r.frame.Trace))
+	if inbox == "" {
+		r.frame.Sequence++
+		e.AggregateSequence = r.frame.Sequence
+	}
+	rec, err := w.wire.record(topic, key, m)
+	if err != nil {
+		return nil, err
+	}
+	if len(rec.Value) > w.limits.RecordBytes {
+		return nil, fmt.Errorf("%s would be %d bytes, more than the limit of %d", typ, len(rec.Value), w.limits.RecordBytes)
+	}
+	return rec, nil
+}
+
+func orElse(s, otherwise string) string {
+	if s != "" {
+		return s
+	}
+	return otherwise
+}

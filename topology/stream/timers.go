@@ -1,0 +1,239 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"troupe/topology"
+)
+
+// fire runs the timers that are due.
+//
+// A deadline fires only once every input of its task was read up to an end
+// sampled at or after it: what meets it may already lie in the topic. A clock
+// that moves only when all is read spares the sample.
+func (w *worker) fire(ctx context.Context, x *transaction) error {
+	horizon := w.config.Clock.Horizon()
+	fired := 0
+	for _, t := range w.tasks {
+		at, _, err := t.table.Next()
+		if err != nil {
+			return err
+		}
+		if at.IsZero() || at.After(horizon) {
+			t.since = time.Time{}
+			continue
+		}
+		until, err := w.readUpTo(ctx, t, at, horizon)
+		if err != nil {
+			return err
+		}
+		for fired < w.limits.TimersAtOnce && x.bytes < w.limits.TransactionBytes {
+			n, more, err := w.fireNext(ctx, x, t, until)
+			if err != nil {
+				return err
+			}
+			if !more {
+				break
+			}
+			fired += n
+		}
+	}
+	return nil
+}
+
+// fireNext runs the due timers of the row with the earliest deadline.
+func (w *worker) fireNext(ctx context.Context, x *transaction, t *task, horizon time.Time) (fired int, more bool, err error) {
+	at, key, err := t.table.Next()
+	if err != nil || at.IsZero() || at.After(horizon) {
+		return 0, false, err
+	}
+	r, err := t.row(key)
+	if err != nil {
+		return 0, false, err
+	}
+	if due := r.frame.deadline(); !due.Equal(at) {
+		t.table.Drop() // stale: the row has moved on
+		return 0, true, nil
+	}
+	t.table.Pop()
+	x.touch(t, r)
+	if r.frame.parked() > 0 {
+		return 1, true, w.unpark(ctx, x, t, r)
+	}
+	for _, tm := range dueTimers(r.frame.Timers, horizon) {
+		if !r.frame.disarm(tm.Name, tm.Discriminator) {
+			continue // a step before it took it back
+		}
+		if err := w.ring(x, t, r, tm); err != nil {
+			return fired, true, err
+		}
+		fired++
+	}
+	return fired, true, nil
+}
+
+func dueTimers(timers []armed, horizon time.Time) []armed {
+	var due []armed
+	for _, tm := range timers {
+		if tm.At <= horizon.UnixMilli() {
+			due = append(due, tm)
+		}
+	}
+	slices.SortStableFunc(due, func(a, b armed) int { return int(a.At - b.At) })
+	return due
+}
+
+// ring runs one timer's step.
+func (w *worker) ring(x *transaction, t *task, r *row, tm armed) error {
+	if err := w.restage(x, t, r); err != nil { // without the timer, whatever the step says
+		return err
+	}
+	h := t.set.timers[tm.Name]
+	if h == nil {
+		w.log.Warn("a timer that no step is Due on any more is dropped", "timer", tm.Name, "key", string(r.key[1:]))
+		return nil
+	}
+	at := time.UnixMilli(tm.At).UTC()
+	key := string(r.key[1:])
+	in := &input{task: t, key: key, handler: h, turn: topology.Turn{Now: at, Cause: topology.Cause{
+		Envelope: r.frame.envelope(), Key: key, Timer: tm.Name, Discriminator: tm.Discriminator,
+	}}}
+	err := w.run(x, in)
+	w.metrics.fired(w.plan.service.Name, w.config.Clock.Now().Sub(at))
+	if err == nil || topology.Dropped(err) {
+		return nil
+	}
+	// A timer has no record to bury; what it should have done is said aloud and
+	// counted, and the breaker stops a service whose timers all fail.
+	w.breaker.count(true)
+	w.log.Error("a timer's step failed", "timer", tm.Name, "key", key, "deadline", at, "error", err)
+	w.metrics.dead(w.plan.service.Name, causeDefect)
+	return w.breaker.check(w.limits)
+}
+
+// readUpTo is the latest deadline, at or after at, that may fire.
+func (w *worker) readUpTo(ctx context.Context, t *task, at, horizon time.Time) (time.Time, error) {
+	if w.config.Clock.Settled() {
+		return horizon, nil
+	}
+	if w.sampledAt.Before(at) && time.Since(w.askedAt) >= w.limits.EndSample {
+		if err := w.sample(ctx); err != nil {
+			return time.Time{}, err
+		}
+	}
+	if !w.sampledAt.Before(at) && w.caughtUp(t) {
+		t.since = time.Time{}
+		if w.sampledAt.Before(horizon) {
+			return w.sampledAt, nil
+		}
+		return horizon, nil
+	}
+	if t.since.IsZero() {
+		t.since = time.Now()
+	}
+	if time.Since(t.since) > w.limits.HoldTimers {
+		w.log.Error("an input lags: timers no longer wait for it", "set", t.set.full, "partition", t.id.partition, "behind", w.lagging(t), "since", t.since)
+		return horizon, nil
+	}
+	return at.Add(-time.Nanosecond), nil
+}
+
+// sample asks for the ends of all inputs at once.
+func (w *worker) sample(ctx context.Context) error {
+	now := w.config.Clock.Now()
+	w.askedAt = time.Now()
+	ends, err := w.adm.ListCommittedOffsets(ctx, w.plan.inputs()...)
+	if err != nil {
+		return fmt.Errorf("ask for the inputs' ends: %w", err)
+	}
+	sampled := map[partition]int64{}
+	for topic, ps := range ends {
+		for p, o := range ps {
+			sampled[partition{topic, p}] = o.Offset
+		}
+	}
+	w.sampled, w.sampledAt = sampled, now
+	return nil
+}
+
+func (w *worker) caughtUp(t *task) bool { return w.lagging(t) == "" }
+
+// lagging names an input that is not yet read up to the sampled end.
+func (w *worker) lagging(t *task) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, topic := range t.set.inputs {
+		p := partition{topic, t.id.partition}
+		if w.positions[p] < w.sampled[p] {
+			return fmt.Sprintf("%s/%d at %d of %d", topic, p.n, w.positions[p], w.sampled[p])
+		}
+	}
+	return ""
+}
+
+// setAlarm asks the clock to wake the loop for the next deadline.
+func (w *worker) setAlarm() error {
+	var due, leisure time.Time
+	for _, t := range w.tasks {
+		at, r, err := t.nextDeadline()
+		if err != nil {
+			return err
+		}
+		if at.IsZero() {
+			continue
+		}
+		if t.atLeisure(r) {
+			leisure = earliest(leisure, at)
+		} else {
+			due = earliest(due, at)
+		}
+	}
+	if !w.config.Clock.Settled() && !due.IsZero() && !due.After(w.config.Clock.Horizon()) {
+		due = w.config.Clock.Now().Add(w.limits.EndSample) // it waits for its inputs
+	}
+	w.alarm.Set(due, leisure)
+	return nil
+}
+
+// nextDeadline is the earliest deadline and its row. Entries that their rows
+// have moved on from are dropped on the way, or a clock would wake for nothing.
+func (t *task) nextDeadline() (time.Time, *row, error) {
+	for {
+		at, key, err := t.table.Next()
+		if err != nil || at.IsZero() {
+			return time.Time{}, nil, err
+		}
+		r, err := t.row(key)
+		if err != nil {
+			return time.Time{}, nil, err
+		}
+		if due := r.frame.deadline(); due.Equal(at) {
+			return at, r, nil
+		}
+		t.table.Drop()
+	}
+}
+
+// atLeisure reports whether nobody waits for the row's next deadline.
+func (t *task) atLeisure(r *row) bool {
+	if r.frame.parked() > 0 {
+		return false
+	}
+	next := r.frame.deadline().UnixMilli()
+	for _, tm := range r.frame.Timers {
+		if h := t.set.timers[tm.Name]; tm.At == next && (h == nil || !h.Leisure) {
+			return false
+		}
+	}
+	return true
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

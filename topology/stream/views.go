@@ -1,0 +1,142 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/topology"
+)
+
+// view fills a global view: every replica reads every partition from the start.
+// It commits nothing and belongs to no group, so instances need no routing.
+type view struct {
+	name     string
+	config   Config
+	spec     topology.View
+	handlers map[string]*viewHandler
+	topics   []string
+	metrics  *Metrics
+}
+
+type viewHandler struct {
+	topology.ViewHandler
+	decode topology.Decode
+}
+
+func newView(c Config, service string, spec topology.View) (*view, error) {
+	v := &view{name: "view." + service + "." + spec.Name, config: c, spec: spec, handlers: map[string]*viewHandler{}, metrics: c.Metrics}
+	topics := map[string]bool{}
+	for _, h := range spec.Handlers {
+		decode, err := h.Bind(c.Wire)
+		if err != nil {
+			return nil, fmt.Errorf("view %s: %s: %w", spec.Name, h.Event, err)
+		}
+		v.handlers[h.Event] = &viewHandler{h, decode}
+		t, ok := c.Estate.TopicOf(h.Event)
+		if !ok {
+			return nil, fmt.Errorf("view %s reads %s, which no topic of the estate carries", spec.Name, h.Event)
+		}
+		topics[c.topic(t.Name)] = true
+	}
+	v.topics = slices.Sorted(maps.Keys(topics))
+	return v, nil
+}
+
+// run reads until ctx is done. ready is called once the view has reached the
+// ends that the topics had when it began.
+func (v *view) run(ctx context.Context, ends map[string]map[int32]int64, ready func()) error {
+	cl, err := kgo.NewClient(v.config.client(
+		kgo.ConsumeTopics(v.topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
+	)...)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer cl.Close()
+	left := map[partition]int64{}
+	for _, t := range v.topics {
+		for p, end := range ends[t] {
+			if end > 0 {
+				left[partition{t, p}] = end
+			}
+		}
+	}
+	told := false
+	for ctx.Err() == nil {
+		if len(left) == 0 && !told {
+			told = true
+			ready()
+		}
+		fetches := cl.PollFetches(ctx)
+		fetches.EachError(func(t string, p int32, err error) {
+			if ctx.Err() == nil {
+				v.config.Log.Warn("a view cannot read", "view", v.name, "topic", t, "partition", p, "error", err)
+			}
+		})
+		records := fetches.Records()
+		slices.SortStableFunc(records, inOrder)
+		for _, r := range records {
+			if err := v.see(ctx, r); err != nil {
+				return err
+			}
+			p := partition{r.Topic, r.Partition}
+			if end, waiting := left[p]; waiting && r.Offset+1 >= end {
+				delete(left, p)
+			}
+			v.config.Clock.Tide().Position(v.name, r.Topic, r.Partition, r.Offset+1)
+		}
+	}
+	return nil
+}
+
+// see applies one record. What cannot be read is skipped and counted: it is a
+// dead letter of the services that own a decision about it.
+func (v *view) see(ctx context.Context, r *kgo.Record) error {
+	if r.Attrs.IsControl() {
+		return nil
+	}
+	if r.Value == nil {
+		for _, h := range v.handlers {
+			if h.Erase != nil {
+				h.Erase(string(r.Key))
+			}
+		}
+		return nil
+	}
+	for {
+		f, err := v.config.Wire.Open(ctx, r.Value)
+		if err != nil {
+			_, retry := refusal(ctx, err)
+			if !retry {
+				v.metrics.undecodable(v.name)
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(time.Second): // the registry is down: the view waits
+				continue
+			}
+		}
+		h := v.handlers[f.Type]
+		if h == nil {
+			return nil
+		}
+		e, message, err := h.decode(f)
+		if err != nil {
+			v.metrics.undecodable(v.name)
+			return nil
+		}
+		h.Apply(message, topology.Cause{Envelope: e, Key: string(r.Key), Topic: r.Topic[len(v.config.Prefix):], Partition: r.Partition, Offset: r.Offset})
+		return nil
+	}
+}
+
+// errNotReady is returned by readiness checks.
+var errNotReady = errors.New("not all tasks are assigned and restored")

@@ -1,0 +1,460 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"troupe/topology/clock"
+)
+
+// worker is one client with its transactional ID and its tasks. A commit is a
+// chain of requests that cannot be pipelined: more throughput is more workers.
+type worker struct {
+	name    string
+	config  Config
+	limits  Limits
+	plan    *plan
+	wire    framer
+	outbox  *Outbox
+	log     *slog.Logger
+	metrics *Metrics
+	alarm   clock.Alarm
+	breaker breaker
+	ready   func(bool)
+
+	// of one session
+	session  *kgo.GroupTransactSession
+	adm      *kadm.Client
+	balancer *taskBalancer
+	seen     int // the assignment that tasks reflect
+	tasks    map[taskID]*task
+	effects  *effects
+	idle     time.Time // since when polled offsets wait for a commit
+
+	mu        sync.Mutex
+	positions map[partition]int64 // dealt with, by this session
+	sampled   map[partition]int64
+	sampledAt time.Time // business time of the sample
+	askedAt   time.Time
+	cancel    context.CancelFunc // of the poll in progress
+	woken     bool
+}
+
+type partition struct {
+	topic string
+	n     int32
+}
+
+// errRebuild ends a session whose fate is unknown.
+var errRebuild = errors.New("the transaction's outcome is not a clear yes")
+
+// wake ends a poll early: a deadline has come.
+func (w *worker) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.woken = true
+	if w.cancel != nil {
+		w.cancel()
+	}
+}
+
+// supervise runs sessions until ctx is done; one that fails is built anew.
+func (w *worker) supervise(ctx context.Context) error {
+	backoff := w.limits.RebuildBackoff
+	for {
+		began := time.Now()
+		err := w.serve(ctx)
+		w.ready(false)
+		if ctx.Err() != nil {
+			return err
+		}
+		var stop errStopService
+		if errors.As(err, &stop) {
+			return err
+		}
+		w.metrics.rebuilt(w.plan.service.Name)
+		w.log.Warn("session ends and is built anew", "error", err)
+		if time.Since(began) > time.Minute {
+			backoff = w.limits.RebuildBackoff
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(backoff):
+		}
+		backoff = min(2*backoff, 10*time.Second)
+	}
+}
+
+// serve is one session.
+func (w *worker) serve(ctx context.Context) (err error) {
+	if err := w.connect(ctx); err != nil {
+		return err
+	}
+	clean := false
+	defer func() {
+		w.effects.stop()
+		for _, t := range w.tasks {
+			var terr error
+			if clean {
+				terr = t.table.Checkpoint()
+			} else {
+				terr = t.table.Abandon()
+			}
+			err = errors.Join(err, terr)
+		}
+		w.session.CloseAllowingRebalance() // a plain Close hangs where a rebalance waits for us
+	}()
+	for ctx.Err() == nil {
+		if err := w.once(ctx); err != nil {
+			if ctx.Err() != nil {
+				break
+			}
+			return err
+		}
+	}
+	clean = true
+	return nil
+}
+
+func (w *worker) connect(ctx context.Context) error {
+	w.balancer = newTaskBalancer(w.plan.topics(), w.warm)
+	w.tasks, w.seen, w.idle = map[taskID]*task{}, 0, time.Time{}
+	w.mu.Lock()
+	w.positions, w.sampled, w.sampledAt = map[partition]int64{}, map[partition]int64{}, time.Time{}
+	w.mu.Unlock()
+	l := w.limits
+	session, err := kgo.NewGroupTransactSession(w.config.client(
+		kgo.ConsumerGroup(w.config.topic(w.plan.service.Name)), kgo.ConsumeTopics(w.plan.inputs()...),
+		kgo.TransactionalID(w.config.topic(w.name)), kgo.TransactionTimeout(l.TransactionTimeout),
+		kgo.Balancers(w.balancer), kgo.BlockRebalanceOnPoll(),
+		kgo.RebalanceTimeout(l.RebalanceTimeout), kgo.SessionTimeout(l.SessionTimeout), kgo.HeartbeatInterval(l.Heartbeat),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), // stable offsets are kgo's only way
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.AdjustFetchOffsetsFn(w.startAt), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	)...)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	w.session, w.adm = session, kadm.NewClient(session.Client())
+	w.effects = newEffects(w)
+	// Fences a predecessor at once, before anything it left is read.
+	if _, _, err := session.Client().ProducerID(ctx); err != nil {
+		w.effects.stop()
+		session.CloseAllowingRebalance()
+		return fmt.Errorf("take over transactional ID %s: %w", w.name, err)
+	}
+	return nil
+}
+
+// startAt gives every partition an explicit offset: one without a commit would
+// be rewound to zero by the first abort.
+func (w *worker) startAt(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	starts, err := w.adm.ListStartOffsets(ctx, slices.Collect(maps.Keys(offsets))...)
+	if err != nil {
+		return nil, fmt.Errorf("start offsets: %w", err)
+	}
+	for topic, partitions := range offsets {
+		for p, o := range partitions {
+			at := o.EpochOffset().Offset
+			if at < 0 {
+				s, ok := starts.Lookup(topic, p)
+				if !ok || s.Err != nil {
+					return nil, fmt.Errorf("start offset of %s/%d: %w", topic, p, s.Err)
+				}
+				at = s.Offset
+				partitions[p] = kgo.NewOffset().At(at)
+			}
+			w.dealtWith(partition{topic, p}, at)
+		}
+	}
+	return offsets, nil
+}
+
+// dealtWith moves a position.
+func (w *worker) dealtWith(p partition, at int64) {
+	w.mu.Lock()
+	w.positions[p] = at
+	w.mu.Unlock()
+	w.config.Clock.Tide().Position(w.plan.service.Name, p.topic, p.n, at)
+}
+
+// warm lists the tasks on this disk.
+func (w *worker) warm() map[string][]int32 {
+	names, err := w.config.Store.Names()
+	if err != nil {
+		return nil // only a wish is lost
+	}
+	tasks := map[string][]int32{}
+	for _, s := range w.plan.sets {
+		for n := range s.width {
+			if slices.Contains(names, fmt.Sprintf("%s/%d", s.full, n)) {
+				tasks[s.name] = append(tasks[s.name], n)
+			}
+		}
+	}
+	return tasks
+}
+
+// once is one turn of the loop.
+func (w *worker) once(ctx context.Context) error {
+	defer w.session.AllowRebalance()
+	fetches := w.poll(ctx)
+	if err := w.reconcile(ctx); err != nil {
+		return err
+	}
+	x := newTransaction()
+	moved, err := w.take(ctx, x, fetches)
+	if err != nil {
+		return err
+	}
+	if err := w.fire(ctx, x); err != nil {
+		return err
+	}
+	if x.empty() {
+		if err := w.settleIdle(ctx, moved); err != nil {
+			return err
+		}
+	} else if err := w.commit(ctx, x); err != nil {
+		return err
+	}
+	for p, at := range moved {
+		w.dealtWith(p, at)
+	}
+	return w.setAlarm()
+}
+
+func (w *worker) poll(ctx context.Context) kgo.Fetches {
+	ctx, cancel := context.WithTimeout(ctx, w.limits.PollWait)
+	defer cancel()
+	w.mu.Lock()
+	if w.woken {
+		cancel()
+	}
+	w.cancel = cancel
+	w.mu.Unlock()
+	fetches := w.session.PollRecords(ctx, w.limits.PollRecords)
+	w.mu.Lock()
+	w.cancel, w.woken = nil, false
+	w.mu.Unlock()
+	return fetches
+}
+
+// reconcile makes the tasks those of the latest assignment.
+func (w *worker) reconcile(ctx context.Context) error {
+	owned, change := w.balancer.owned()
+	if change == w.seen {
+		return nil
+	}
+	for id, t := range w.tasks {
+		if !owned[id] {
+			w.effects.forget(t)
+			if err := t.table.Abandon(); err != nil {
+				return err
+			}
+			delete(w.tasks, id)
+		}
+	}
+	for id := range owned {
+		if w.tasks[id] != nil {
+			continue
+		}
+		t, err := w.open(ctx, id)
+		if err != nil {
+			return fmt.Errorf("restore %s/%d: %w", id.set, id.partition, err)
+		}
+		w.tasks[id] = t
+		if err := w.effects.resume(t); err != nil {
+			return err
+		}
+	}
+	w.seen = change
+	w.ready(true)
+	w.metrics.rebalanced(w.plan.service.Name, len(w.tasks))
+	return nil
+}
+
+// take runs the steps of what was polled.
+func (w *worker) take(ctx context.Context, x *transaction, fetches kgo.Fetches) (map[partition]int64, error) {
+	moved := map[partition]int64{}
+	var failed error
+	fetches.EachError(func(topic string, p int32, err error) {
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+			return
+		}
+		failed = errors.Join(failed, fmt.Errorf("fetch %s/%d: %w", topic, p, err))
+	})
+	if failed != nil {
+		return nil, failed
+	}
+	records := fetches.Records()
+	slices.SortStableFunc(records, inOrder)
+	for _, r := range records {
+		p := partition{r.Topic, r.Partition}
+		if !r.Attrs.IsControl() {
+			s := w.plan.bySrc[r.Topic]
+			t := w.tasks[taskID{s.name, r.Partition}]
+			if t == nil {
+				return nil, fmt.Errorf("%w: %s/%d was polled but is not ours", errRebuild, r.Topic, r.Partition)
+			}
+			x.inputs++
+			if err := w.accept(ctx, x, t, r); err != nil {
+				return nil, err
+			}
+		}
+		moved[p] = r.Offset + 1
+	}
+	return moved, nil
+}
+
+// commit makes the transaction true, or ends the session.
+func (w *worker) commit(ctx context.Context, x *transaction) error {
+	if owned, _ := w.balancer.owned(); !w.holds(owned, x) {
+		return fmt.Errorf("%w: a task has gone to another worker", errRebuild)
+	}
+	began := time.Now()
+	if err := w.session.Begin(); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	first := kgo.FirstErrPromise{}
+	produced := append(x.changelog(), x.outputs...)
+	for _, r := range produced {
+		w.session.Produce(ctx, r, first.Promise())
+	}
+	if err := w.session.Client().Flush(ctx); err != nil {
+		return fmt.Errorf("%w: flush: %w", errRebuild, err)
+	}
+	if err := first.Err(); err != nil { // by itself it would not stop the commit
+		return fmt.Errorf("%w: produce: %w", errRebuild, err)
+	}
+	next := map[*task]int64{}
+	for _, r := range produced {
+		if t := w.changelogOf(r); t != nil {
+			next[t] = max(next[t], r.Offset+1)
+		}
+		w.config.Clock.Tide().Published(r.Topic, r.Partition, r.Offset+1)
+	}
+	ok, err := w.session.End(kgo.PreTxnCommitFnContext(ctx, w.assert(x)), kgo.TryCommit)
+	w.metrics.transaction(w.plan.service.Name, ok && err == nil, time.Since(began), x.inputs)
+	if !ok || err != nil {
+		return fmt.Errorf("%w: %w", errRebuild, err)
+	}
+	if err := x.apply(next, time.Now()); err != nil {
+		return err
+	}
+	w.effects.ended(x.ended)
+	for _, s := range x.started {
+		w.effects.start(s.task, s.row.key, s.row.frame.envelope(), s.intent, false)
+	}
+	w.idle = time.Time{}
+	return nil
+}
+
+func (w *worker) holds(owned map[taskID]bool, x *transaction) bool {
+	for t := range x.tasks {
+		if !owned[t.id] {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *worker) changelogOf(r *kgo.Record) *task {
+	for _, s := range w.plan.sets {
+		if s.state == r.Topic {
+			return w.tasks[taskID{s.name, r.Partition}]
+		}
+	}
+	return nil
+}
+
+// assert runs just before offsets are committed: it refuses a transaction over
+// a task that the group has given away, and adds an unchanged offset for a task
+// that only timers touched, without which a zombie's would not be fenced.
+func (w *worker) assert(x *transaction) func(*kmsg.TxnOffsetCommitRequest) error {
+	return func(req *kmsg.TxnOffsetCommitRequest) error {
+		owned, _ := w.balancer.owned()
+		if !w.holds(owned, x) {
+			return errRebuild
+		}
+		covered := map[taskID]bool{}
+		for _, t := range req.Topics {
+			for _, p := range t.Partitions {
+				if s := w.plan.bySrc[t.Topic]; s != nil {
+					covered[taskID{s.name, p.Partition}] = true
+				}
+			}
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for t := range x.tasks {
+			if !covered[t.id] {
+				w.pin(req, t)
+			}
+		}
+		return nil
+	}
+}
+
+// pin adds the unchanged offset of one of the task's inputs.
+func (w *worker) pin(req *kmsg.TxnOffsetCommitRequest, t *task) {
+	for _, topic := range t.set.inputs {
+		at, known := w.positions[partition{topic, t.id.partition}]
+		if !known {
+			continue
+		}
+		p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		p.Partition, p.Offset, p.LeaderEpoch = t.id.partition, at, -1
+		rt := kmsg.NewTxnOffsetCommitRequestTopic()
+		rt.Topic, rt.Partitions = topic, append(rt.Partitions, p)
+		req.Topics = append(req.Topics, rt)
+		return
+	}
+}
+
+// settleIdle commits, late and seldom, the offsets of inputs that changed
+// nothing. Control records alone are worth no transaction.
+func (w *worker) settleIdle(ctx context.Context, moved map[partition]int64) error {
+	if len(moved) > 0 && w.idle.IsZero() {
+		w.idle = time.Now()
+	}
+	if w.idle.IsZero() || time.Since(w.idle) < w.limits.IdleCommit {
+		return nil
+	}
+	w.idle = time.Time{}
+	if err := w.session.Begin(); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	if ok, err := w.session.End(ctx, kgo.TryCommit); !ok || err != nil {
+		return fmt.Errorf("%w: %w", errRebuild, err)
+	}
+	return nil
+}
+
+// inOrder sorts a poll: the client hands partitions over in map order.
+func inOrder(a, b *kgo.Record) int {
+	switch {
+	case a.Topic != b.Topic:
+		if a.Topic < b.Topic {
+			return -1
+		}
+		return 1
+	case a.Partition != b.Partition:
+		return int(a.Partition - b.Partition)
+	case a.Offset < b.Offset:
+		return -1
+	case a.Offset > b.Offset:
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,184 @@
+package table
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"time"
+)
+
+// index finds the rows that a deadline is due for, and those with intents in
+// hand. An entry only says where to look: the row itself is asked, so one that
+// is stale does no harm and is dropped when met.
+//
+// Deadlines before edge are in a heap; later ones lie in Badger, and in the
+// layers that are on their way there. A scan goes on from where the last one
+// ended, never from the start: tombstones of fired deadlines lie there.
+type index struct {
+	task *Task
+	near deadlines
+	edge time.Time
+	all  bool // nothing lies behind the edge
+}
+
+// nearLimit is how many deadlines one scan takes into memory.
+const nearLimit = 10_000
+
+type deadlineAt struct {
+	at  time.Time
+	key string
+}
+
+type deadlines []deadlineAt
+
+func (d deadlines) Len() int { return len(d) }
+func (d deadlines) Less(i, j int) bool {
+	return d[i].at.Before(d[j].at) || d[i].at.Equal(d[j].at) && d[i].key < d[j].key
+}
+func (d deadlines) Swap(i, j int) { d[i], d[j] = d[j], d[i] }
+func (d *deadlines) Push(x any)   { *d = append(*d, x.(deadlineAt)) }
+func (d *deadlines) Pop() any     { o := *d; e := o[len(o)-1]; *d = o[:len(o)-1]; return e }
+
+// Kinds of index entries.
+const (
+	deadlineKind = 'd'
+	handKind     = 'h'
+)
+
+func deadlineKey(at time.Time, key []byte) string {
+	b := binary.BigEndian.AppendUint64([]byte{deadlineKind}, uint64(at.UnixMilli()))
+	return string(append(b, key...))
+}
+
+func handKey(key []byte) string { return string(append([]byte{handKind}, key...)) }
+
+func (x *index) change(c Change) {
+	marks := x.task.pending.marks
+	if !c.Was.Equal(c.Is) {
+		if !c.Was.IsZero() {
+			marks[deadlineKey(c.Was, c.Key)] = false
+		}
+		if !c.Is.IsZero() {
+			marks[deadlineKey(c.Is, c.Key)] = true
+			if c.Is.Before(x.edge) || x.all {
+				heap.Push(&x.near, deadlineAt{c.Is, string(c.Key)})
+			}
+		}
+	}
+	if c.WasHand != c.IsHand {
+		marks[handKey(c.Key)] = c.IsHand
+	}
+}
+
+// Next is the earliest deadline that any row may have; zero if none. It may be
+// stale: then the row's own deadlines are later, or gone.
+func (t *Task) Next() (at time.Time, key []byte, err error) {
+	x := &t.index
+	if len(x.near) == 0 && !x.all {
+		if err := x.fill(); err != nil {
+			return time.Time{}, nil, err
+		}
+	}
+	if len(x.near) == 0 {
+		return time.Time{}, nil, nil
+	}
+	return x.near[0].at, []byte(x.near[0].key), nil
+}
+
+// Pop takes the earliest deadline off.
+func (t *Task) Pop() { heap.Pop(&t.index.near) }
+
+// Drop takes the earliest deadline off for good: its row no longer has it.
+func (t *Task) Drop() {
+	d := heap.Pop(&t.index.near).(deadlineAt)
+	t.pending.marks[deadlineKey(d.at, []byte(d.key))] = false
+}
+
+// Push puts a deadline back, or one that a stale entry led to.
+func (t *Task) Push(at time.Time, key []byte) {
+	heap.Push(&t.index.near, deadlineAt{at, string(key)})
+}
+
+// fill takes the next deadlines behind the edge into the heap.
+func (x *index) fill() error {
+	from := []byte(deadlineKey(x.edge, nil))
+	if x.edge.IsZero() {
+		from = []byte{deadlineKind}
+	}
+	taken, last := map[string]time.Time{}, time.Time{}
+	full := false
+	gone := func(k string) bool {
+		for _, l := range []layer{x.task.pending, x.task.inflight} {
+			if put, ok := l.marks[k]; ok {
+				return !put
+			}
+		}
+		return false
+	}
+	err := x.task.scan(indexSpace, from, func(key, _ []byte) error {
+		if key[0] != deadlineKind {
+			return errStop
+		}
+		at := time.UnixMilli(int64(binary.BigEndian.Uint64(key[1:]))).UTC()
+		if len(taken) >= nearLimit && at.After(last) {
+			full = true
+			return errStop
+		}
+		last = at
+		if !gone(string(key)) {
+			taken[string(key[9:])] = at
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	x.all = !full
+	for _, l := range []layer{x.task.inflight, x.task.pending} {
+		for k, put := range l.marks {
+			if !put || k[0] != deadlineKind {
+				continue
+			}
+			at := time.UnixMilli(int64(binary.BigEndian.Uint64([]byte(k[1:9])))).UTC()
+			if !at.Before(x.edge) && (x.all || !at.After(last)) {
+				taken[k[9:]] = at
+			}
+		}
+	}
+	if full {
+		x.edge = last.Add(time.Millisecond)
+	}
+	for key, at := range taken {
+		x.near = append(x.near, deadlineAt{at, key})
+	}
+	heap.Init(&x.near)
+	return nil
+}
+
+// InHand lists the rows that had intents in hand when last committed.
+func (t *Task) InHand() ([][]byte, error) {
+	found := map[string]bool{}
+	err := t.scan(indexSpace, []byte{handKind}, func(key, _ []byte) error {
+		if key[0] != handKind {
+			return errStop
+		}
+		found[string(key[1:])] = true
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range []layer{t.inflight, t.pending} {
+		for k, put := range l.marks {
+			if k[0] == handKind {
+				found[k[1:]] = put
+			}
+		}
+	}
+	var keys [][]byte
+	for k, in := range found {
+		if in {
+			keys = append(keys, []byte(k))
+		}
+	}
+	return keys, nil
+}

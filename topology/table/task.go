@@ -1,0 +1,266 @@
+package table
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Task is the state of one task. One goroutine uses it, its worker; only the
+// checkpoint runs beside it.
+type Task struct {
+	store  *Store
+	name   string
+	config Config
+	marker Marker
+
+	pending  layer // committed, not yet given to a checkpoint
+	inflight layer // in the running checkpoint
+	done     chan error
+	started  time.Time // when pending got its first change
+	index    index
+}
+
+// layer is a set of changes: value by key, nil for a deletion.
+type layer struct {
+	rows  map[string][]byte
+	marks map[string]bool // index entries: true put, false deleted
+	bytes int64
+	to    Marker
+}
+
+func newLayer() layer {
+	return layer{rows: map[string][]byte{}, marks: map[string]bool{}}
+}
+
+// ErrClosed is returned by a task that has been closed.
+var ErrClosed = errors.New("the task is closed")
+
+// Task opens the state of a task. found is false if nothing of it lies on disk.
+func (s *Store) Task(name string, c Config) (t *Task, found bool, err error) {
+	t = &Task{store: s, name: name, config: c.withDefaults(), pending: newLayer()}
+	b, err := s.get(markerKey(name))
+	if err != nil {
+		return nil, false, err
+	}
+	if b == nil {
+		return t, false, t.Wipe()
+	}
+	if t.marker, err = decodeMarker(b); err != nil {
+		return nil, false, fmt.Errorf("task %s: %w", name, err)
+	}
+	t.index = index{task: t}
+	return t, true, nil
+}
+
+func markerKey(name string) []byte { return append([]byte{markerSpace}, name...) }
+
+// Marker says where to go on reading the changelog.
+func (t *Task) Marker() Marker { return t.marker }
+
+// Wipe forgets everything, to be restored from the start of the changelog.
+func (t *Task) Wipe() error {
+	if err := t.settle(true); err != nil {
+		return err
+	}
+	inc, err := t.store.incarnation()
+	if err != nil {
+		return err
+	}
+	t.marker = Marker{Incarnation: inc}
+	t.pending = newLayer()
+	t.index = index{task: t}
+	return nil
+}
+
+func (t *Task) key(space byte, key []byte) []byte {
+	b := make([]byte, 0, 9+len(key))
+	b = append(b, space)
+	b = binary.BigEndian.AppendUint64(b, t.marker.Incarnation)
+	return append(b, key...)
+}
+
+// Get returns the committed value of a changelog key, nil if there is none. The
+// caller must not change it.
+func (t *Task) Get(key []byte) ([]byte, error) {
+	if v, ok := t.pending.rows[string(key)]; ok {
+		return v, nil
+	}
+	if v, ok := t.inflight.rows[string(key)]; ok {
+		return v, nil
+	}
+	return t.store.get(t.key(rowSpace, key))
+}
+
+// Change is one key's committed value; nil deletes it.
+type Change struct {
+	Key, Value []byte
+	// Was and Is are the row's earliest deadline before and after, zero for
+	// none; Hand says whether the row has intents in hand.
+	Was, Is         time.Time
+	WasHand, IsHand bool
+}
+
+// Commit takes what a transaction has committed, up to the changelog offset in
+// to. The values must not be changed afterwards.
+func (t *Task) Commit(changes []Change, to Marker) error {
+	if len(t.pending.rows) == 0 {
+		t.started = time.Now()
+	}
+	for _, c := range changes {
+		old, had := t.pending.rows[string(c.Key)]
+		if !had {
+			t.pending.bytes += int64(len(c.Key))
+		}
+		t.pending.bytes += int64(len(c.Value) - len(old))
+		t.pending.rows[string(c.Key)] = c.Value
+		t.index.change(c)
+	}
+	to.Incarnation = t.marker.Incarnation
+	t.pending.to = to
+	return t.maybeCheckpoint()
+}
+
+// maybeCheckpoint starts a checkpoint if enough has changed. It waits for the
+// one that runs only if memory has no room for more.
+func (t *Task) maybeCheckpoint() error {
+	if err := t.settle(t.pending.bytes >= 2*t.config.PendingLimit); err != nil {
+		return err
+	}
+	if t.done != nil || t.pending.bytes < t.config.PendingLimit && time.Since(t.started) < t.config.CheckpointGap {
+		return nil
+	}
+	t.start()
+	return nil
+}
+
+func (t *Task) start() {
+	t.inflight, t.pending = t.pending, newLayer()
+	layer, done := t.inflight, make(chan error, 1)
+	t.done = done
+	go func() { done <- t.write(layer) }()
+}
+
+// settle takes note of a checkpoint that has ended; wait says to wait for it.
+func (t *Task) settle(wait bool) error {
+	if t.done == nil {
+		return nil
+	}
+	var err error
+	if wait {
+		err = <-t.done
+	} else {
+		select {
+		case err = <-t.done:
+		default:
+			return nil
+		}
+	}
+	t.done = nil
+	if err != nil {
+		return fmt.Errorf("checkpoint of %s: %w", t.name, err)
+	}
+	t.marker = t.inflight.to
+	t.inflight = layer{}
+	return nil
+}
+
+// write puts a layer into Badger, the marker last and only once the rest is on
+// disk: a crash in between leaves rows that the changelog writes once more.
+func (t *Task) write(l layer) error {
+	entries := make([]entry, 0, len(l.rows)+len(l.marks))
+	for k, v := range l.rows {
+		entries = append(entries, entry{t.key(rowSpace, []byte(k)), v})
+	}
+	for k, put := range l.marks {
+		e := entry{key: t.key(indexSpace, []byte(k))}
+		if put {
+			e.value = []byte{}
+		}
+		entries = append(entries, e)
+	}
+	slices.SortFunc(entries, func(a, b entry) int { return bytes.Compare(a.key, b.key) })
+	if err := t.store.write(entries); err != nil {
+		return err
+	}
+	return t.store.write([]entry{{markerKey(t.name), l.to.encode()}})
+}
+
+// Checkpoint writes all that is committed, and waits for it.
+func (t *Task) Checkpoint() error {
+	if err := t.settle(true); err != nil {
+		return err
+	}
+	if t.pending.to.Incarnation == 0 {
+		return nil
+	}
+	t.start()
+	return t.settle(true)
+}
+
+// Abandon waits for a running checkpoint and forgets the rest: after a failed
+// transaction, or when the task has gone to another worker. What is committed
+// comes back from the changelog.
+func (t *Task) Abandon() error { return t.settle(true) }
+
+// Each calls f with every committed row in key order within its layer; rows
+// changed since the last checkpoint come first.
+func (t *Task) Each(f func(key, value []byte) error) error {
+	seen := map[string]bool{}
+	for _, l := range []layer{t.pending, t.inflight} {
+		for k, v := range l.rows {
+			if seen[k] {
+				continue
+			}
+			seen[k] = true
+			if v == nil {
+				continue
+			}
+			if err := f([]byte(k), v); err != nil {
+				return err
+			}
+		}
+	}
+	return t.scan(rowSpace, nil, func(key, value []byte) error {
+		if seen[string(key)] {
+			return nil
+		}
+		return f(key, value)
+	})
+}
+
+// errStop ends a scan early.
+var errStop = errors.New("stop")
+
+// scan walks the keys of a space from a key on.
+func (t *Task) scan(space byte, from []byte, f func(key, value []byte) error) error {
+	txn := t.store.db.NewTransactionAt(version, false)
+	defer txn.Discard()
+	o := badger.DefaultIteratorOptions
+	o.PrefetchValues = space == rowSpace
+	o.Prefix = t.key(space, nil)
+	it := txn.NewIterator(o)
+	defer it.Close()
+	for it.Seek(t.key(space, from)); it.Valid(); it.Next() {
+		var value []byte
+		if space == rowSpace {
+			v, err := it.Item().ValueCopy(nil)
+			if err != nil {
+				return fmt.Errorf("scan state: %w", err)
+			}
+			value = v
+		}
+		if err := f(it.Item().KeyCopy(nil)[9:], value); err != nil {
+			if errors.Is(err, errStop) {
+				return nil
+			}
+			return err
+		}
+	}
+	return nil
+}
