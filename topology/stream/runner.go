@@ -113,6 +113,7 @@ func (r *Runner) raiseTide() {
 			tide.Subscribe(v.name, topic, r.widths.n[topic])
 		}
 	}
+	r.tell()
 	for topic, partitions := range r.ends {
 		for p, end := range partitions {
 			tide.Published(topic, p, end)
@@ -123,6 +124,7 @@ func (r *Runner) raiseTide() {
 func (r *Runner) set(name string, ready bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer r.tell()
 	if !ready {
 		r.waiting[name] = true
 		return
@@ -135,6 +137,11 @@ func (r *Runner) set(name string, ready bool) {
 			close(r.ready)
 		}
 	}
+}
+
+// tell keeps the clock standing while anything is being restored.
+func (r *Runner) tell() {
+	r.config.Clock.Tide().Busy(r.config.Instance+" restoring", len(r.waiting))
 }
 
 // Ready is closed once every worker has had its tasks restored and every view
@@ -182,6 +189,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 	err := g.Wait()
 	r.outbox.close()
+	r.config.Clock.Tide().Busy(r.config.Instance+" restoring", 0)
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

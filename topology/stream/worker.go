@@ -48,6 +48,7 @@ type worker struct {
 	askedAt   time.Time
 	cancel    context.CancelFunc // of the poll in progress
 	woken     bool
+	revoked   bool // the session remembers a revocation, and would fail the next End
 }
 
 type partition struct {
@@ -57,6 +58,10 @@ type partition struct {
 
 // errRebuild ends a session whose fate is unknown.
 var errRebuild = errors.New("the transaction's outcome is not a clear yes")
+
+// errGivenAway says that the group has given a task to another worker before
+// its transaction was committed. It was not: the abort is certain.
+var errGivenAway = errors.New("a task has gone to another worker")
 
 // wake ends a poll early: a deadline has come.
 func (w *worker) wake() {
@@ -131,7 +136,7 @@ func (w *worker) connect(ctx context.Context) error {
 	w.balancer = newTaskBalancer(w.plan.topics(), w.warm)
 	w.tasks, w.seen, w.idle = map[taskID]*task{}, 0, time.Time{}
 	w.mu.Lock()
-	w.positions, w.sampled, w.sampledAt = map[partition]int64{}, map[partition]int64{}, time.Time{}
+	w.positions, w.sampled, w.sampledAt, w.revoked = map[partition]int64{}, map[partition]int64{}, time.Time{}, false
 	w.mu.Unlock()
 	l := w.limits
 	session, err := kgo.NewGroupTransactSession(w.config.client(
@@ -141,6 +146,7 @@ func (w *worker) connect(ctx context.Context) error {
 		kgo.RebalanceTimeout(l.RebalanceTimeout), kgo.SessionTimeout(l.SessionTimeout), kgo.HeartbeatInterval(l.Heartbeat),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), // stable offsets are kgo's only way
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.OnPartitionsRevoked(w.lose), kgo.OnPartitionsLost(w.lose),
 		kgo.AdjustFetchOffsetsFn(w.startAt), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 	)...)
 	if err != nil {
@@ -155,6 +161,55 @@ func (w *worker) connect(ctx context.Context) error {
 		return fmt.Errorf("take over transactional ID %s: %w", w.name, err)
 	}
 	return nil
+}
+
+// lose notes a revocation. Who owns what is the balancer's to say; this is about
+// the session, which from now on fails its next End whatever it is about.
+func (w *worker) lose(context.Context, *kgo.Client, map[string][]int32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.revoked = true
+}
+
+// forgive ends an empty transaction, so that a revocation that came between two
+// transactions does not fail the next one: a session rebuilt for that leaves
+// the group, which revokes from the others, and so on for ever. What was polled
+// is polled again, from what is committed.
+func (w *worker) forgive(ctx context.Context) (again bool, err error) {
+	w.mu.Lock()
+	revoked := w.revoked
+	w.revoked = false
+	w.mu.Unlock()
+	if !revoked {
+		return false, nil
+	}
+	return true, w.abort(ctx)
+}
+
+// abort ends a transaction without a trace and goes back to what is committed.
+func (w *worker) abort(ctx context.Context) error {
+	if err := w.session.Begin(); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	if _, err := w.session.End(ctx, kgo.TryAbort); err != nil {
+		return fmt.Errorf("%w: %w", errRebuild, err)
+	}
+	return nil
+}
+
+// reload drops what was staged and every task's memory, after an abort that is
+// certain. The session stays: leaving the group would move tasks about for
+// nothing. The next turn of the loop restores the tasks that are still ours.
+func (w *worker) reload(ctx context.Context) error {
+	for id, t := range w.tasks {
+		w.effects.forget(t)
+		if err := t.table.Abandon(); err != nil {
+			return err
+		}
+		delete(w.tasks, id)
+	}
+	w.seen = 0
+	return w.abort(ctx)
 }
 
 // startAt gives every partition an explicit offset: one without a commit would
@@ -213,6 +268,9 @@ func (w *worker) once(ctx context.Context) error {
 	if err := w.reconcile(ctx); err != nil {
 		return err
 	}
+	if again, err := w.forgive(ctx); again || err != nil {
+		return err
+	}
 	x := newTransaction()
 	moved, err := w.take(ctx, x, fetches)
 	if err != nil {
@@ -225,7 +283,9 @@ func (w *worker) once(ctx context.Context) error {
 		if err := w.settleIdle(ctx, moved); err != nil {
 			return err
 		}
-	} else if err := w.commit(ctx, x); err != nil {
+	} else if err := w.commit(ctx, x); errors.Is(err, errGivenAway) {
+		return w.reload(ctx)
+	} else if err != nil {
 		return err
 	}
 	for p, at := range moved {
@@ -320,7 +380,7 @@ func (w *worker) take(ctx context.Context, x *transaction, fetches kgo.Fetches) 
 // commit makes the transaction true, or ends the session.
 func (w *worker) commit(ctx context.Context, x *transaction) error {
 	if owned, _ := w.balancer.owned(); !w.holds(owned, x) {
-		return fmt.Errorf("%w: a task has gone to another worker", errRebuild)
+		return errGivenAway
 	}
 	began := time.Now()
 	if err := w.session.Begin(); err != nil {
@@ -346,8 +406,11 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 	}
 	ok, err := w.session.End(kgo.PreTxnCommitFnContext(ctx, w.assert(x)), kgo.TryCommit)
 	w.metrics.transaction(w.plan.service.Name, ok && err == nil, time.Since(began), x.inputs)
+	if errors.Is(err, errGivenAway) {
+		return err
+	}
 	if !ok || err != nil {
-		return fmt.Errorf("%w: %w", errRebuild, err)
+		return errors.Join(errRebuild, err)
 	}
 	if err := x.apply(next, time.Now()); err != nil {
 		return err
@@ -385,7 +448,7 @@ func (w *worker) assert(x *transaction) func(*kmsg.TxnOffsetCommitRequest) error
 	return func(req *kmsg.TxnOffsetCommitRequest) error {
 		owned, _ := w.balancer.owned()
 		if !w.holds(owned, x) {
-			return errRebuild
+			return errGivenAway
 		}
 		covered := map[taskID]bool{}
 		for _, t := range req.Topics {
@@ -436,7 +499,7 @@ func (w *worker) settleIdle(ctx context.Context, moved map[partition]int64) erro
 		return fmt.Errorf("begin: %w", err)
 	}
 	if ok, err := w.session.End(ctx, kgo.TryCommit); !ok || err != nil {
-		return fmt.Errorf("%w: %w", errRebuild, err)
+		return errors.Join(errRebuild, err)
 	}
 	return nil
 }

@@ -1,0 +1,471 @@
+package conformance
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"troupe/schemas"
+	"troupe/topology"
+)
+
+// count is the row of the counting service.
+type count struct {
+	Orders int32 `avro:"orders"`
+	Rings  int32 `avro:"rings"`
+}
+
+type placedRead struct {
+	Currency string `avro:"currency"`
+}
+
+type fraudCleared struct {
+	schemas.Envelope `avro:"envelope"`
+	Score            int32  `avro:"score"`
+	Basis            string `avro:"basis"`
+}
+
+type fraudScored struct {
+	schemas.Envelope `avro:"envelope"`
+	Decision         string `avro:"decision"`
+	Score            int32  `avro:"score"`
+	Reason           string `avro:"reason"`
+}
+
+type request struct {
+	Currency string `avro:"currency"`
+}
+
+// counting is a service whose step is given by the test.
+func counting(step func(*count, placedRead, *topology.Turn) error, more ...topology.Step[count]) topology.Service {
+	return topology.Service{
+		Name: "fraud", Owner: "risk", Doc: "counts",
+		Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
+		Sets:      []topology.Set{topology.Keyed("", "order", "count", append([]topology.Step[count]{topology.On("OrderPlaced", step)}, more...)...)},
+	}
+}
+
+func clearing(c *count, _ placedRead, t *topology.Turn) error {
+	c.Orders++
+	t.Publish(&fraudCleared{Score: c.Orders, Basis: "SCORE"}, strconv.Itoa(int(c.Orders)))
+	return nil
+}
+
+// each says that every order was cleared exactly once.
+func (b *bench) each(want []string) {
+	b.t.Helper()
+	got := b.scores()
+	for _, o := range want {
+		if !reflect.DeepEqual(got[o], []int32{1}) {
+			b.t.Errorf("order %s: scores %v, want [1]", o, got[o])
+		}
+	}
+	if len(got) != len(want) {
+		b.t.Errorf("%d orders cleared, want %d", len(got), len(want))
+	}
+}
+
+func TestForeignBytesBecomeDeadLetters(t *testing.T) {
+	b := newBench(t)
+	b.start("a", counting(clearing))
+	good := b.framed("web-1")
+	unknown := slices.Clone(good)
+	binary.BigEndian.PutUint32(unknown[1:], 4711)
+	for _, c := range []struct {
+		order, cause string
+		partition    int32
+		value        []byte
+	}{
+		{"web-2", "framing", homeOf("web-2"), good[:3]},
+		{"web-3", "schema", homeOf("web-3"), unknown},
+		{"web-4", "body", homeOf("web-4"), good[:len(good)/2]},
+		{"web-5", "partition", (homeOf("web-5") + 1) % partitions, b.framed("web-5")},
+		{"web-6", "body", homeOf("web-6"), append(slices.Clone(good), 0)},
+	} {
+		before := len(b.read("fraud.dead"))
+		b.put(c.order, c.partition, c.value)
+		b.settle()
+		dead := b.read("fraud.dead")
+		if len(dead) != before+1 {
+			t.Errorf("%s: %d dead letters, want one more than %d", c.cause, len(dead), before)
+			continue
+		}
+		i := slices.IndexFunc(dead, func(r *kgo.Record) bool { return string(r.Key) == "acme/"+c.order })
+		if i < 0 {
+			t.Errorf("%s: no dead letter has the source's key", c.cause)
+			continue
+		}
+		r := dead[i]
+		if headerOf(r, "dead.cause") != c.cause || headerOf(r, "dead.topic") != "orders" || headerOf(r, "dead.partition") != strconv.Itoa(int(c.partition)) {
+			t.Errorf("dead letter of %s: cause %q, source %s/%s: %s", c.order, headerOf(r, "dead.cause"), headerOf(r, "dead.topic"), headerOf(r, "dead.partition"), headerOf(r, "dead.detail"))
+		}
+		if string(r.Value) != string(c.value) {
+			t.Errorf("%s: the value was changed", c.cause)
+		}
+	}
+	for p := range int32(partitions) { // every partition flows on
+		for i := 0; ; i++ {
+			if o := "web-9" + strconv.Itoa(i); homeOf(o) == p {
+				b.publish(o)
+				break
+			}
+		}
+	}
+	b.settle()
+	if n := len(b.scores()); n != partitions {
+		t.Errorf("%d orders cleared behind the dead letters, want %d", n, partitions)
+	}
+}
+
+func TestPanicAndPoison(t *testing.T) {
+	b := newBench(t)
+	b.start("a", counting(func(c *count, e placedRead, turn *topology.Turn) error {
+		c.Orders = 99 // must not outlive the failure
+		switch turn.Cause.Envelope.Order {
+		case "web-1":
+			panic("boom")
+		case "web-2":
+			return topology.Poison("never")
+		case "web-3":
+			return errors.New("not expected")
+		case "web-4":
+			turn.Publish(&fraudScored{Decision: "CLEAR"}) // not declared
+			return nil
+		}
+		c.Orders = 0
+		return clearing(c, e, turn)
+	}))
+	for _, o := range orders(6) {
+		b.publish(o)
+	}
+	b.settle()
+	causes := map[string]string{}
+	for _, r := range b.read("fraud.dead") {
+		causes[headerOf(r, "dead.order")] = headerOf(r, "dead.cause")
+		if strings.Contains(headerOf(r, "dead.detail"), "boom") && !strings.Contains(headerOf(r, "dead.detail"), "runtime_test.go") {
+			t.Errorf("the panic does not say where: %s", headerOf(r, "dead.detail"))
+		}
+	}
+	want := map[string]string{"web-1": "defect", "web-2": "poison", "web-3": "defect", "web-4": "defect"}
+	if !reflect.DeepEqual(causes, want) {
+		t.Errorf("causes %v, want %v", causes, want)
+	}
+	b.each([]string{"web-0", "web-5"})
+}
+
+func TestParkedInputsKeepTheirOrder(t *testing.T) {
+	b := newBench(t)
+	var open atomic.Bool
+	var mu sync.Mutex
+	var seen []string
+	b.start("a", counting(func(c *count, e placedRead, turn *topology.Turn) error {
+		if !open.Load() && turn.Cause.Key == "acme/web-1" {
+			return topology.Park(time.Hour, "not yet")
+		}
+		mu.Lock()
+		seen = append(seen, turn.Cause.Envelope.ID)
+		mu.Unlock()
+		return clearing(c, e, turn)
+	}))
+	var ids []string
+	for i := range 3 {
+		m := placed("web-1")
+		m.ID = schemas.FactID("again", strconv.Itoa(i))
+		ids = append(ids, m.ID)
+		value, err := b.wire.Encode("orders", m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.put("web-1", homeOf("web-1"), value)
+	}
+	b.publish("web-2")
+	b.clock.At(nine.Add(90*time.Minute), "open", func(context.Context) error { open.Store(true); return nil })
+	b.settle()
+	if got := b.scores(); !reflect.DeepEqual(got["web-1"], []int32{1, 2, 3}) || !reflect.DeepEqual(got["web-2"], []int32{1}) {
+		t.Errorf("scores %v", got)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	of := slices.DeleteFunc(seen, func(id string) bool { return !slices.Contains(ids, id) })
+	if !slices.Equal(of, ids) {
+		t.Errorf("parked inputs ran as %v, want %v", of, ids)
+	}
+	if b.clock.Now().Before(nine.Add(2 * time.Hour)) {
+		t.Errorf("the clock stands at %v: the second try was not waited for", b.clock.Now())
+	}
+}
+
+func ringing(c *count, e placedRead, turn *topology.Turn) error {
+	turn.At(turn.Now.Add(24*time.Hour), "ring", "")
+	return nil
+}
+
+func onRing(c *count, turn *topology.Turn) error {
+	c.Rings++
+	turn.Publish(&fraudCleared{Score: c.Rings, Basis: "SCORE"}, strconv.Itoa(int(c.Rings)))
+	return nil
+}
+
+func TestTimersOutliveTheProcess(t *testing.T) {
+	for _, wiped := range []bool{false, true} {
+		t.Run("wiped="+strconv.FormatBool(wiped), func(t *testing.T) {
+			b := newBench(t)
+			service := counting(ringing, topology.Due("ring", onRing))
+			first := b.start("a", service)
+			list := orders(20)
+			for _, o := range list {
+				b.publish(o)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			b.clock.At(nine.Add(time.Hour), "stop", func(context.Context) error { cancel(); return nil })
+			if err := b.clock.Run(ctx); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			first.end()
+			if n := len(b.scores()); n != 0 {
+				t.Fatalf("%d timers fired a day early", n)
+			}
+			if wiped {
+				delete(b.dirs, "a")
+			}
+			b.start("a", service)
+			b.settle()
+			b.each(list)
+			if at := b.clock.Now(); !at.Equal(nine.Add(24 * time.Hour)) {
+				t.Errorf("the clock stands at %v, want the deadline", at)
+			}
+		})
+	}
+}
+
+// TestEffectAcrossACrash: the process ends after the call was made and before
+// its outcome was read.
+func TestEffectAcrossACrash(t *testing.T) {
+	b := newBench(t)
+	var calls, again atomic.Int32
+	made := make(chan struct{})
+	var once sync.Once
+	call := func(ctx context.Context, c topology.Call, _ request) (fraudScored, error) {
+		if c.Again {
+			again.Add(1)
+			return fraudScored{Decision: "CLEAR", Score: 1}, nil
+		}
+		calls.Add(1)
+		once.Do(func() { close(made) })
+		<-ctx.Done()
+		return fraudScored{}, ctx.Err()
+	}
+	service := topology.Service{
+		Name: "fraud", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
+		Sets: []topology.Set{topology.Keyed("", "order", "count",
+			topology.On("OrderPlaced", func(c *count, e placedRead, turn *topology.Turn) error {
+				turn.Intend("score", request{e.Currency}, "")
+				return nil
+			}),
+			topology.Outcome("score", topology.ByLookup, call, func(c *count, e fraudScored, turn *topology.Turn) error {
+				return clearing(c, placedRead{}, turn)
+			}),
+		)},
+	}
+	first := b.start("a", service)
+	b.publish("web-1")
+	<-made
+	first.end()
+	if n := len(b.scores()); n != 0 {
+		t.Fatalf("%d facts before any outcome", n)
+	}
+	b.start("a", service)
+	b.settle()
+	b.each([]string{"web-1"})
+	if calls.Load() != 1 || again.Load() != 1 {
+		t.Errorf("%d first calls and %d after the crash, want 1 and 1: a call whose fate is unknown is never repeated blindly", calls.Load(), again.Load())
+	}
+}
+
+// cutConn turns the answer to one EndTxn into an unknown error after the broker
+// has applied it.
+type cutConn struct {
+	net.Conn
+	arm *atomic.Int32
+
+	mu  sync.Mutex
+	ids map[uint32]bool
+	buf []byte
+}
+
+func (c *cutConn) Write(p []byte) (int, error) {
+	if len(p) >= 12 && binary.BigEndian.Uint16(p[4:]) == uint16(kmsg.EndTxn) {
+		c.mu.Lock()
+		c.ids[binary.BigEndian.Uint32(p[8:])] = true
+		c.mu.Unlock()
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *cutConn) Read(p []byte) (int, error) {
+	if len(c.buf) == 0 {
+		var size [4]byte
+		if err := readFull(c.Conn, size[:]); err != nil {
+			return 0, err
+		}
+		body := make([]byte, binary.BigEndian.Uint32(size[:]))
+		if err := readFull(c.Conn, body); err != nil {
+			return 0, err
+		}
+		c.mu.Lock()
+		if c.ids[binary.BigEndian.Uint32(body)] && c.arm.CompareAndSwap(1, 2) {
+			binary.BigEndian.PutUint16(body[9:], 0xffff) // after correlation, tags, throttle: UNKNOWN_SERVER_ERROR
+		}
+		c.mu.Unlock()
+		c.buf = append(size[:], body...)
+	}
+	n := copy(p, c.buf)
+	c.buf = c.buf[n:]
+	return n, nil
+}
+
+func readFull(c net.Conn, p []byte) error {
+	for n := 0; n < len(p); {
+		m, err := c.Read(p[n:])
+		n += m
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestUnknownEnd, guard 2: End says no although the broker committed. A runtime
+// that goes on from memory doubles its outputs.
+func TestUnknownEnd(t *testing.T) {
+	b := newBench(t)
+	var arm atomic.Int32
+	b.options = []kgo.Opt{kgo.Dialer(func(ctx context.Context, network, host string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, host)
+		return &cutConn{Conn: c, arm: &arm, ids: map[uint32]bool{}}, err
+	})}
+	b.start("a", counting(clearing))
+	b.publish("web-0")
+	b.settle()
+	arm.Store(1)
+	list := orders(10)
+	for _, o := range list[1:] {
+		b.publish(o)
+	}
+	b.settle()
+	if arm.Load() != 2 {
+		t.Fatal("no transaction was cut: the test shows nothing")
+	}
+	b.each(list)
+}
+
+// TestFailedProduce, guard 3: one output is refused by the broker. The client
+// would commit the rest.
+func TestFailedProduce(t *testing.T) {
+	b := newBench(t)
+	b.start("a", counting(clearing))
+	b.publish("web-0")
+	b.settle()
+	var refused atomic.Int32
+	b.broker.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		p := req.(*kmsg.ProduceRequest)
+		if p.TransactionID == nil || refused.Load() > 0 {
+			b.broker.KeepControl()
+			return nil, nil, false
+		}
+		refused.Add(1)
+		resp := p.ResponseKind().(*kmsg.ProduceResponse)
+		for _, topic := range p.Topics {
+			rt := kmsg.NewProduceResponseTopic()
+			rt.Topic, rt.TopicID = topic.Topic, topic.TopicID
+			for _, part := range topic.Partitions {
+				rp := kmsg.NewProduceResponseTopicPartition()
+				rp.Partition, rp.ErrorCode = part.Partition, kerr.MessageTooLarge.Code
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		return resp, nil, true
+	})
+	list := orders(10)
+	for _, o := range list[1:] {
+		b.publish(o)
+	}
+	b.settle()
+	if refused.Load() == 0 {
+		t.Fatal("no produce was refused: the test shows nothing")
+	}
+	b.each(list)
+}
+
+// TestRebalance, guards 1 and 8: members come and go under load. No task is
+// split, nothing is lost or doubled.
+func TestRebalance(t *testing.T) {
+	b := newBench(t)
+	first := b.start("a", counting(clearing))
+	var list []string
+	send := func(from string, n int) {
+		for i := range n {
+			o := from + strconv.Itoa(i)
+			list = append(list, o)
+			b.publish(o)
+		}
+	}
+	send("a", 50)
+	second := b.start("b", counting(clearing))
+	send("b", 50)
+	third := b.start("c", counting(clearing))
+	send("c", 50)
+	b.settle()
+	first.end()
+	send("d", 50)
+	b.settle()
+	third.end()
+	send("e", 50)
+	b.settle()
+	second.end()
+	b.each(list)
+}
+
+// TestRestoreFromNothing: the disk is lost, the changelog is not. What was seen
+// before is still known.
+func TestRestoreFromNothing(t *testing.T) {
+	b := newBench(t)
+	list := orders(30)
+	first := b.start("a", counting(clearing))
+	for _, o := range list {
+		b.publish(o)
+	}
+	b.settle()
+	first.end()
+	delete(b.dirs, "a")
+	b.start("a", counting(clearing))
+	for _, o := range list {
+		b.publish(o)
+	}
+	b.settle()
+	b.each(list)
+}
+
+// TestCoPartitioning: a set whose topics are counted differently is refused.
+func TestCoPartitioning(t *testing.T) {
+	b := newBench(t)
+	b.estate.Topics[0].Partitions = partitions + 1
+	err := topology.Validate(b.estate, []topology.Service{counting(clearing, topology.On("PaymentPending", func(*count, placedRead, *topology.Turn) error { return nil }))})
+	if err == nil || !strings.Contains(err.Error(), "not co-partitioned") {
+		t.Errorf("Validate says %v", err)
+	}
+}
