@@ -23,14 +23,15 @@ type taskBalancer struct {
 	coop kgo.GroupBalancer
 	sets map[string]string // topic → set
 	warm func() map[string][]int32
+	told func() // called when there is a new assignment
 
 	mu       sync.Mutex
 	assigned map[string][]int32 // topic → partitions
 	changes  int
 }
 
-func newTaskBalancer(topics map[string][]string, warm func() map[string][]int32) *taskBalancer {
-	b := &taskBalancer{coop: kgo.CooperativeStickyBalancer(), sets: map[string]string{}, warm: warm}
+func newTaskBalancer(topics map[string][]string, warm func() map[string][]int32, told func()) *taskBalancer {
+	b := &taskBalancer{coop: kgo.CooperativeStickyBalancer(), sets: map[string]string{}, warm: warm, told: told}
 	for set, ts := range topics {
 		for _, t := range ts {
 			b.sets[t] = set
@@ -49,6 +50,7 @@ func (b *taskBalancer) ParseSyncAssignment(raw []byte) (map[string][]int32, erro
 		b.mu.Lock()
 		b.assigned, b.changes = assigned, b.changes+1
 		b.mu.Unlock()
+		b.told()
 	}
 	return assigned, err
 }

@@ -48,6 +48,7 @@ type Limits struct {
 	SessionTimeout     time.Duration // 45 s
 	Heartbeat          time.Duration // 3 s
 	PollWait           time.Duration // longest poll without data; 1 s
+	FetchWait          time.Duration // longest wait of a fetch in the broker; a partition that comes new waits for it; 500 ms
 	IdleCommit         time.Duration // offsets of inputs without effect are committed this late; 1 s
 	EndSample          time.Duration // between two looks at the inputs' ends for a due timer; 200 ms
 	HoldTimers         time.Duration // longest wait of a due timer for a lagging input; 5 min
@@ -73,6 +74,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.SessionTimeout, 45*time.Second)
 	def(&l.Heartbeat, 3*time.Second)
 	def(&l.PollWait, time.Second)
+	def(&l.FetchWait, 500*time.Millisecond)
 	def(&l.IdleCommit, time.Second)
 	def(&l.EndSample, 200*time.Millisecond)
 	def(&l.HoldTimers, 5*time.Minute)

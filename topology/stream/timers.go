@@ -1,8 +1,10 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -17,7 +19,7 @@ import (
 func (w *worker) fire(ctx context.Context, x *transaction) error {
 	horizon := w.config.Clock.Horizon()
 	fired := 0
-	for _, t := range w.tasks {
+	for _, t := range w.inOrder() {
 		at, _, err := t.table.Next()
 		if err != nil {
 			return err
@@ -42,6 +44,13 @@ func (w *worker) fire(ctx context.Context, x *transaction) error {
 		}
 	}
 	return nil
+}
+
+// inOrder lists the tasks, so that what fires first does not hang on a map.
+func (w *worker) inOrder() []*task {
+	return slices.SortedFunc(maps.Values(w.tasks), func(a, b *task) int {
+		return cmp.Or(cmp.Compare(a.id.set, b.id.set), cmp.Compare(a.id.partition, b.id.partition))
+	})
 }
 
 // fireNext runs the due timers of the row with the earliest deadline.

@@ -53,7 +53,7 @@ func newView(c Config, service string, spec topology.View) (*view, error) {
 func (v *view) run(ctx context.Context, ends map[string]map[int32]int64, ready func()) error {
 	cl, err := kgo.NewClient(v.config.client(
 		kgo.ConsumeTopics(v.topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(v.config.Limits.FetchWait),
 	)...)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)

@@ -133,7 +133,7 @@ func (w *worker) serve(ctx context.Context) (err error) {
 }
 
 func (w *worker) connect(ctx context.Context) error {
-	w.balancer = newTaskBalancer(w.plan.topics(), w.warm)
+	w.balancer = newTaskBalancer(w.plan.topics(), w.warm, w.wake)
 	w.tasks, w.seen, w.idle = map[taskID]*task{}, 0, time.Time{}
 	w.mu.Lock()
 	w.positions, w.sampled, w.sampledAt, w.revoked = map[partition]int64{}, map[partition]int64{}, time.Time{}, false
@@ -143,7 +143,7 @@ func (w *worker) connect(ctx context.Context) error {
 		kgo.ConsumerGroup(w.config.topic(w.plan.service.Name)), kgo.ConsumeTopics(w.plan.inputs()...),
 		kgo.TransactionalID(w.config.topic(w.name)), kgo.TransactionTimeout(l.TransactionTimeout),
 		kgo.Balancers(w.balancer), kgo.BlockRebalanceOnPoll(),
-		kgo.RebalanceTimeout(l.RebalanceTimeout), kgo.SessionTimeout(l.SessionTimeout), kgo.HeartbeatInterval(l.Heartbeat),
+		kgo.RebalanceTimeout(l.RebalanceTimeout), kgo.SessionTimeout(l.SessionTimeout), kgo.HeartbeatInterval(l.Heartbeat), kgo.FetchMaxWait(l.FetchWait),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), // stable offsets are kgo's only way
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.OnPartitionsRevoked(w.lose), kgo.OnPartitionsLost(w.lose),
