@@ -27,6 +27,7 @@ type Wire struct {
 	mu      sync.RWMutex
 	writers map[string]writer // topic/Type
 	byID    map[int]*written
+	generic generic
 }
 
 type writer struct {
