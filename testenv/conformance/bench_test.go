@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -126,9 +125,6 @@ func (b *bench) start(name string, services ...topology.Service) *instance {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	if testing.Verbose() {
 		log = slog.Default()
-	}
-	if os.Getenv("KGO") != "" {
-		b.options = []kgo.Opt{kgo.WithLogger(kgo.BasicLogger(os.Stderr, kgo.LogLevelInfo, func() string { return time.Now().Format("05.000 ") + name + " " }))}
 	}
 	c := stream.Config{
 		Brokers: b.broker.ListenAddrs(), Options: b.options, Instance: name, Estate: b.estate, Wire: b.wire, Clock: b.clock, Store: store,

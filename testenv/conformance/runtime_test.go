@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"troupe/schemas"
+	"troupe/services/triage"
 	"troupe/topology"
 )
 
@@ -80,7 +81,7 @@ func (b *bench) each(want []string) {
 
 func TestForeignBytesBecomeDeadLetters(t *testing.T) {
 	b := newBench(t)
-	b.start("a", counting(clearing))
+	b.start("a", counting(clearing), triage.Service())
 	good := b.framed("web-1")
 	unknown := slices.Clone(good)
 	binary.BigEndian.PutUint32(unknown[1:], 4711)
@@ -115,6 +116,9 @@ func TestForeignBytesBecomeDeadLetters(t *testing.T) {
 		if string(r.Value) != string(c.value) {
 			t.Errorf("%s: the value was changed", c.cause)
 		}
+	}
+	if n := len(b.read("exceptions")); n != 5 {
+		t.Errorf("%d exceptions raised, want one for each dead letter", n)
 	}
 	for p := range int32(partitions) { // every partition flows on
 		for i := 0; ; i++ {
@@ -272,7 +276,7 @@ func TestEffectAcrossACrash(t *testing.T) {
 		Name: "fraud", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
 		Sets: []topology.Set{topology.Keyed("", "order", "count",
 			topology.On("OrderPlaced", func(c *count, e placedRead, turn *topology.Turn) error {
-				turn.Intend("score", request{e.Currency}, "")
+				turn.Intend("score", request(e), "")
 				return nil
 			}),
 			topology.Outcome("score", topology.ByLookup, call, func(c *count, e fraudScored, turn *topology.Turn) error {

@@ -58,14 +58,13 @@ func Topics(c Config, services []topology.Service) ([]Declared, error) {
 			configs = map[string]string{"cleanup.policy": "delete", "retention.ms": ms(t.Retention.For)}
 		}
 		add(t.Name, c.Estate.PartitionsOf(t), configs)
+		if !t.Foreign { // triage reads the dead letters of all, running here or not
+			add(topology.DeadTopic(t.Owner), c.Estate.Partitions, map[string]string{
+				"cleanup.policy": "delete", "retention.ms": ms(400 * 24 * time.Hour), "max.message.bytes": strconv.Itoa(1<<20 + deadSlack),
+			})
+		}
 	}
 	for _, s := range services {
-		if len(s.Sets) == 0 {
-			continue
-		}
-		add(topology.DeadTopic(s.Name), c.Estate.Partitions, map[string]string{
-			"cleanup.policy": "delete", "retention.ms": ms(400 * 24 * time.Hour), "max.message.bytes": strconv.Itoa(1<<20 + deadSlack),
-		})
 		for _, set := range s.Sets {
 			add(s.StateTopic(set), c.Estate.Partitions, map[string]string{"cleanup.policy": "compact", "delete.retention.ms": ms(stateRetention)})
 			add(topology.InboxTopic(s.Full(set)), c.Estate.Partitions, map[string]string{"cleanup.policy": "delete", "retention.ms": ms(30 * 24 * time.Hour)})

@@ -1,0 +1,22 @@
+// Package services is the one place that knows every context.
+package services
+
+import (
+	"troupe/services/fraud"
+	"troupe/services/triage"
+	"troupe/topology"
+	"troupe/topology/partner"
+)
+
+// Config is what the contexts need of the outside world.
+type Config struct {
+	Fraud string // URL of the scoring service
+}
+
+// All returns every service of the estate.
+func All(c Config) []topology.Service {
+	return []topology.Service{
+		fraud.Service(fraud.Gateway{Partner: partner.Client{URL: c.Fraud}}),
+		triage.Service(),
+	}
+}
