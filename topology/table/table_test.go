@@ -1,0 +1,195 @@
+package table
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+var noon = time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
+
+// model is what a task must answer, in plain maps.
+type model struct {
+	rows      map[string]string
+	deadlines map[string]time.Time
+	hands     map[string]bool
+}
+
+func (m *model) clone() model {
+	return model{maps.Clone(m.rows), maps.Clone(m.deadlines), maps.Clone(m.hands)}
+}
+
+// TestTaskAgainstModel commits at random, with checkpoints and restarts in
+// between. After a restart without a checkpoint the task is what it was at the
+// last one: the rest is the changelog's to bring back.
+func TestTaskAgainstModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		dir, err := os.MkdirTemp(t.TempDir(), "")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		store, task := reopen(t, dir)
+		defer func() { closeStore(t, store) }()
+		now := model{map[string]string{}, map[string]time.Time{}, map[string]bool{}}
+		saved := now.clone()
+		next, savedNext := int64(0), int64(0)
+		for range rapid.IntRange(1, 30).Draw(rt, "steps") {
+			switch rapid.SampledFrom([]string{"commit", "commit", "commit", "checkpoint", "crash"}).Draw(rt, "do") {
+			case "commit":
+				next++
+				var changes []Change
+				for _, k := range slices.Compact(slices.Sorted(slices.Values(rapid.SliceOfN(rapid.IntRange(0, 9), 1, 4).Draw(rt, "keys")))) {
+					changes = append(changes, now.draw(rt, fmt.Sprintf("Rk%d", k), next))
+				}
+				if err := task.Commit(changes, Marker{Next: next}); err != nil {
+					rt.Fatal(err)
+				}
+			case "checkpoint":
+				if err := task.Checkpoint(); err != nil {
+					rt.Fatal(err)
+				}
+				if next > 0 {
+					saved, savedNext = now.clone(), next
+				}
+			case "crash":
+				if err := task.Abandon(); err != nil {
+					rt.Fatal(err)
+				}
+				closeStore(t, store)
+				store, task = reopen(t, dir)
+				now, next = saved.clone(), savedNext
+				if got := task.Marker().Next; got != next {
+					rt.Fatalf("the marker says %d, want %d", got, next)
+				}
+			}
+			compare(rt, task, now)
+		}
+	})
+}
+
+func (m *model) draw(rt *rapid.T, key string, n int64) Change {
+	c := Change{Key: []byte(key), Was: m.deadlines[key], WasHand: m.hands[key]}
+	if rapid.IntRange(0, 4).Draw(rt, "delete") == 0 {
+		delete(m.rows, key)
+		delete(m.deadlines, key)
+		delete(m.hands, key)
+		return c
+	}
+	c.Value = fmt.Appendf(nil, "v%d", n)
+	m.rows[key] = string(c.Value)
+	delete(m.deadlines, key)
+	if minutes := rapid.IntRange(0, 3).Draw(rt, "minutes"); minutes > 0 {
+		c.Is = noon.Add(time.Duration(minutes) * time.Minute)
+		m.deadlines[key] = c.Is
+	}
+	c.IsHand = rapid.Bool().Draw(rt, "hand")
+	m.hands[key] = c.IsHand
+	return c
+}
+
+func compare(rt *rapid.T, task *Task, want model) {
+	got := map[string]string{}
+	if err := task.Each(func(k, v []byte) error { got[string(k)] = string(v); return nil }); err != nil {
+		rt.Fatal(err)
+	}
+	if !maps.Equal(got, want.rows) {
+		rt.Fatalf("rows %v, want %v", got, want.rows)
+	}
+	for i := range 10 {
+		k := fmt.Sprintf("Rk%d", i)
+		v, err := task.Get([]byte(k))
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if string(v) != want.rows[k] {
+			rt.Fatalf("%s is %q, want %q", k, v, want.rows[k])
+		}
+	}
+	hands, err := task.InHand()
+	if err != nil {
+		rt.Fatal(err)
+	}
+	in := map[string]bool{}
+	for _, k := range hands {
+		in[string(k)] = true
+	}
+	for k, has := range want.hands {
+		if has != in[k] {
+			rt.Fatalf("%s in hand: %v, want %v", k, in[k], has)
+		}
+	}
+	earliest := time.Time{}
+	for _, at := range want.deadlines {
+		if earliest.IsZero() || at.Before(earliest) {
+			earliest = at
+		}
+	}
+	if at := next(rt, task, want.deadlines); !at.Equal(earliest) {
+		rt.Fatalf("next deadline %v, want %v", at, earliest)
+	}
+}
+
+// next is the earliest deadline that still fits its row.
+func next(rt *rapid.T, task *Task, of map[string]time.Time) time.Time {
+	for {
+		at, key, err := task.Next()
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if at.IsZero() || of[string(key)].Equal(at) {
+			return at
+		}
+		task.Drop()
+	}
+}
+
+func reopen(t *testing.T, dir string) (*Store, *Task) {
+	t.Helper()
+	store, err := Open(Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	task, _, err := store.Task("test/0", Config{CheckpointGap: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store, task
+}
+
+func closeStore(t *testing.T, s *Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWipedTaskIsEmpty: a new incarnation sees nothing of the old one, on disk
+// or in memory.
+func TestWipedTaskIsEmpty(t *testing.T) {
+	store, task := reopen(t, t.TempDir())
+	defer closeStore(t, store)
+	change := Change{Key: []byte("Rk"), Value: []byte("v"), Is: noon, IsHand: true}
+	if err := task.Commit([]Change{change}, Marker{Next: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := task.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	if err := task.Wipe(); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := task.Get([]byte("Rk")); v != nil || err != nil {
+		t.Errorf("row %q, %v", v, err)
+	}
+	if at, _, err := task.Next(); !at.IsZero() || err != nil {
+		t.Errorf("deadline %v, %v", at, err)
+	}
+	if hands, err := task.InHand(); len(hands) != 0 || err != nil {
+		t.Errorf("in hand %q, %v", hands, err)
+	}
+}
