@@ -12,3 +12,8 @@ test:
 
 lint:
 	$(GO) run $(LINT) run ./...
+
+# Ratios to a baseline taken in the same run; figures are kept in testenv/bench/README.md.
+.PHONY: bench
+bench:
+	$(GO) test ./testenv/bench -run '^$$' -bench . -benchtime 3x
