@@ -36,7 +36,8 @@ type worker struct {
 	session  *kgo.GroupTransactSession
 	adm      *kadm.Client
 	balancer *taskBalancer
-	seen     int // the assignment that tasks reflect
+	seen     int  // the assignment that tasks reflect
+	told     bool // that they are restored
 	tasks    map[taskID]*task
 	effects  *effects
 	idle     time.Time // since when polled offsets wait for a commit
@@ -134,7 +135,7 @@ func (w *worker) serve(ctx context.Context) (err error) {
 
 func (w *worker) connect(ctx context.Context) error {
 	w.balancer = newTaskBalancer(w.plan.topics(), w.warm, w.wake)
-	w.tasks, w.seen, w.idle = map[taskID]*task{}, 0, time.Time{}
+	w.tasks, w.seen, w.told, w.idle = map[taskID]*task{}, 0, false, time.Time{}
 	w.mu.Lock()
 	w.positions, w.sampled, w.sampledAt, w.revoked = map[partition]int64{}, map[partition]int64{}, time.Time{}, false
 	w.mu.Unlock()
@@ -209,6 +210,7 @@ func (w *worker) reload(ctx context.Context) error {
 		delete(w.tasks, id)
 	}
 	w.seen = 0
+	w.ready(false)
 	return w.abort(ctx)
 }
 
@@ -291,7 +293,14 @@ func (w *worker) once(ctx context.Context) error {
 	for p, at := range moved {
 		w.dealtWith(p, at)
 	}
-	return w.setAlarm()
+	if err := w.setAlarm(); err != nil {
+		return err
+	}
+	if !w.told && w.seen > 0 { // only now: a clock must not run past a deadline that it was not told of
+		w.told = true
+		w.ready(true)
+	}
+	return nil
 }
 
 func (w *worker) poll(ctx context.Context) kgo.Fetches {
@@ -338,8 +347,7 @@ func (w *worker) reconcile(ctx context.Context) error {
 			return err
 		}
 	}
-	w.seen = change
-	w.ready(true)
+	w.seen, w.told = change, false
 	w.metrics.rebalanced(w.plan.service.Name, len(w.tasks))
 	return nil
 }
