@@ -3,6 +3,7 @@ package services
 
 import (
 	"troupe/services/fraud"
+	"troupe/services/ordercapture"
 	"troupe/services/triage"
 	"troupe/topology"
 	"troupe/topology/partner"
@@ -16,6 +17,7 @@ type Config struct {
 // All returns every service of the estate.
 func All(c Config) []topology.Service {
 	return []topology.Service{
+		ordercapture.Service(),
 		fraud.Service(fraud.Gateway{Partner: partner.Client{URL: c.Fraud}}),
 		triage.Service(),
 	}

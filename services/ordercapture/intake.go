@@ -1,0 +1,126 @@
+package ordercapture
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"troupe/schemas"
+	"troupe/topology"
+	"troupe/topology/partner"
+)
+
+// channelOrder is an order as a channel sends it. Amounts are minor units of
+// the currency, times RFC 3339.
+type channelOrder struct {
+	Tenant       string      `json:"tenant"`
+	Channel      string      `json:"channel"`
+	ChannelOrder string      `json:"channelOrder"`
+	Customer     customer    `json:"customer"`
+	Currency     string      `json:"currency"`
+	Lines        []orderLine `json:"lines"`
+	Tenders      []tender    `json:"tenders"`
+	PromisedBy   time.Time   `json:"promisedBy"`
+	PlacedAt     time.Time   `json:"placedAt"`
+}
+
+type customer struct {
+	CustomerID string `json:"customerId"`
+	Name       string `json:"name"`
+	Email      string `json:"email"`
+	City       string `json:"city"`
+	State      string `json:"state"`
+	Postcode   string `json:"postcode"`
+}
+
+// OrderID is the estate's number of a channel's order: derived, so that nobody
+// needs a table to find it.
+func OrderID(channel, number string) string { return channel + "-" + number }
+
+func ordersIntake() topology.Intake {
+	return topology.Intake{
+		Pattern: "POST /orders", Doc: "orders of channels",
+		Writes: []topology.Output{topology.Asks[placeOrder]("ordercapture"), topology.Publishes[customerRecorded]()},
+		Handle: func(w http.ResponseWriter, r *http.Request, send topology.Send) {
+			var in channelOrder
+			if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, partner.MaxBody)).Decode(&in); err != nil {
+				partner.Refuse(w, http.StatusBadRequest, "the body is no order: "+err.Error())
+				return
+			}
+			if in.Tenant == "" || in.Channel == "" || in.ChannelOrder == "" || in.Customer.CustomerID == "" || in.PlacedAt.IsZero() {
+				partner.Refuse(w, http.StatusUnprocessableEntity, "an order needs tenant, channel, channelOrder, customer.customerId and placedAt")
+				return
+			}
+			if err := send(r.Context(), in.customer(), in.request()); err != nil {
+				partner.Refuse(w, http.StatusServiceUnavailable, "not accepted, please repeat: "+err.Error())
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusAccepted)
+			_ = json.NewEncoder(w).Encode(map[string]string{"order": OrderID(in.Channel, in.ChannelOrder)})
+		},
+	}
+}
+
+// content digests what makes two orders the same one. Who the customer is by
+// name is not part of it: the log holds no trace of personal data.
+func (o channelOrder) content() string {
+	o.Customer = customer{CustomerID: o.Customer.CustomerID}
+	b, err := json.Marshal(o)
+	if err != nil {
+		return "" // a struct of strings, numbers and times always encodes
+	}
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:])
+}
+
+func (o channelOrder) request() topology.Request {
+	order := OrderID(o.Channel, o.ChannelOrder)
+	hash := o.content()
+	return topology.Request{Inbox: "ordercapture", Key: o.Tenant + "/" + order, Message: &placeOrder{
+		Envelope: schemas.Envelope{
+			ID: schemas.FactID("PlaceOrder", o.Tenant, order, hash), OccurredAt: o.PlacedAt, Tenant: o.Tenant, Order: order,
+			CorrelationID: schemas.FactID("flow", o.Tenant, order),
+		},
+		Channel: o.Channel, ChannelOrder: o.ChannelOrder, CustomerID: o.Customer.CustomerID, Currency: o.Currency,
+		Lines: o.Lines, Tenders: o.Tenders, PromisedBy: o.PromisedBy, Origin: "NEW", RequestHash: hash,
+	}}
+}
+
+func (o channelOrder) customer() topology.Request {
+	c := o.Customer
+	return topology.Request{Key: o.Tenant + "/" + c.CustomerID, Message: &customerRecorded{
+		Envelope: schemas.Envelope{
+			ID:         schemas.FactID("CustomerRecorded", o.Tenant, c.CustomerID, c.Name, c.Email, c.City, c.State, c.Postcode),
+			OccurredAt: o.PlacedAt, Tenant: o.Tenant, AggregateID: o.Tenant + "/" + c.CustomerID,
+		},
+		CustomerID: c.CustomerID, Name: c.Name, Email: c.Email, City: c.City, State: c.State, Postcode: c.Postcode,
+	}}
+}
+
+func cancellationsIntake() topology.Intake {
+	return topology.Intake{
+		Pattern: "POST /orders/{tenant}/{order}/cancellation", Doc: "requests to cancel an order",
+		Writes: []topology.Output{topology.Asks[cancelOrder]("ordercapture")},
+		Handle: func(w http.ResponseWriter, r *http.Request, send topology.Send) {
+			var in struct {
+				RequestedBy, Reason string
+				At                  time.Time
+			}
+			if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, partner.MaxBody)).Decode(&in); err != nil || in.At.IsZero() {
+				partner.Refuse(w, http.StatusBadRequest, "the body is no request to cancel: it needs requestedBy, reason and at")
+				return
+			}
+			tenant, order := r.PathValue("tenant"), r.PathValue("order")
+			partner.Accept(w, r, send, topology.Request{Inbox: "ordercapture", Key: tenant + "/" + order, Message: &cancelOrder{
+				Envelope: schemas.Envelope{
+					ID:         schemas.FactID("CancelOrder", tenant, order, in.RequestedBy, in.At.UTC().Format(time.RFC3339Nano)),
+					OccurredAt: in.At, Tenant: tenant, Order: order, CorrelationID: schemas.FactID("flow", tenant, order),
+				},
+				RequestedBy: in.RequestedBy, Reason: in.Reason,
+			}})
+		},
+	}
+}
