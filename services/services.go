@@ -3,6 +3,7 @@ package services
 
 import (
 	"troupe/services/fraud"
+	"troupe/services/inventory"
 	"troupe/services/ordercapture"
 	"troupe/services/triage"
 	"troupe/topology"
@@ -19,6 +20,7 @@ func All(c Config) []topology.Service {
 	return []topology.Service{
 		ordercapture.Service(),
 		fraud.Service(fraud.Gateway{Partner: partner.Client{URL: c.Fraud}}),
+		inventory.Service(),
 		triage.Service(),
 	}
 }

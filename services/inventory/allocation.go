@@ -1,0 +1,86 @@
+package inventory
+
+// Allocation is what one order has been promised. A line is open until it was
+// asked for, then waits, is reserved, and in the end consumed or released.
+type Allocation struct {
+	Lines     []Line `avro:"lines"`
+	Round     int32  `avro:"round"`
+	Cancelled bool   `avro:"cancelled"`
+	Planned   bool   `avro:"planned"` // released to a node: reservations no longer expire
+	Told      string `avro:"told"`    // the last fact: ALLOCATED, BACKORDERED
+}
+
+// Line is a line of the order and its one reservation.
+type Line struct {
+	Line        int32  `avro:"line"`
+	SKU         string `avro:"sku"`
+	Quantity    int32  `avro:"quantity"`
+	Node        string `avro:"node"`
+	Reservation string `avro:"reservation"`
+	Status      string `avro:"status"`
+}
+
+// The statuses of a line. Ordered units are in exactly one of them, so the
+// ledger adds up by construction.
+const (
+	Asked    = "ASKED"
+	Short    = "SHORT"
+	Reserved = "RESERVED"
+	Consumed = "CONSUMED"
+	Released = "RELEASED"
+)
+
+// Facts told of the whole order.
+const (
+	allocatedTold   = "ALLOCATED"
+	backorderedTold = "BACKORDERED"
+)
+
+func (a *Allocation) line(reservation string) *Line {
+	for i := range a.Lines {
+		if a.Lines[i].Reservation == reservation {
+			return &a.Lines[i]
+		}
+	}
+	return nil
+}
+
+// with lists the lines in a status.
+func (a *Allocation) with(status string) (lines []Line) {
+	for _, l := range a.Lines {
+		if l.Status == status {
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
+
+// verdict says which fact the order's lines make true now; "" if none is news.
+func (a *Allocation) verdict() string {
+	if a.Cancelled || len(a.with(Asked)) > 0 {
+		return ""
+	}
+	told := allocatedTold
+	if len(a.with(Short)) > 0 {
+		told = backorderedTold
+	}
+	if told == a.Told {
+		return ""
+	}
+	a.Told = told
+	a.Round++
+	return told
+}
+
+// move takes every line of a status to another and lists them.
+func (a *Allocation) move(from, to string, which func(Line) bool) (moved []Line) {
+	for i := range a.Lines {
+		if l := &a.Lines[i]; l.Status == from && which(*l) {
+			l.Status = to
+			moved = append(moved, *l)
+		}
+	}
+	return moved
+}
+
+func every(Line) bool { return true }

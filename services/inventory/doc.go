@@ -1,0 +1,17 @@
+// Package inventory promises stock to orders and takes it back.
+//
+//	in   OrderPlaced, ShipmentPlanned, ShipmentDispatched; ReleaseReservation (the
+//	     process manager's); AdjustStock (the warehouse's counts, through an intake)
+//	out  InventoryAllocated, InventoryBackordered, ReservationReleased,
+//	     ReservationConsumed, ReservationExpired; StockReserved, StockShort,
+//	     StockAdjusted
+//
+// Two co-partition sets: allocations keyed by order, stock keyed by SKU. An
+// order asks each SKU it needs by a message to inventory.stock.inbox and
+// gathers the answers from inventory.inbox.
+//
+// Invariants: what is reserved never exceeds what is on hand, unless a count
+// says less than was promised; a reservation is held once and then consumed,
+// released or expired once; an order that was cancelled keeps nothing, however
+// late a grant arrives.
+package inventory

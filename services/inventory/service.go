@@ -1,0 +1,308 @@
+package inventory
+
+import (
+	"fmt"
+	"time"
+
+	"troupe/schemas"
+	"troupe/topology"
+)
+
+// holdFor is how long a reservation lasts while its order is not released.
+const holdFor = 7 * 24 * time.Hour
+
+// rememberPerSKU bounds the inputs a SKU's row remembers; a repeat that is older
+// is known by its reservation.
+const rememberPerSKU = 256
+
+type allocatedLine struct {
+	Line          int32  `avro:"line"`
+	SKU           string `avro:"sku"`
+	Quantity      int32  `avro:"quantity"`
+	Node          string `avro:"node"`
+	ReservationID string `avro:"reservationId"`
+}
+
+type backorderedLine struct {
+	Line     int32  `avro:"line"`
+	SKU      string `avro:"sku"`
+	Quantity int32  `avro:"quantity"`
+}
+
+// What this context publishes.
+type (
+	inventoryAllocated struct {
+		schemas.Envelope `avro:"envelope"`
+		Round            int32           `avro:"round"`
+		Lines            []allocatedLine `avro:"lines"`
+		ExpiresAt        time.Time       `avro:"expiresAt"`
+	}
+	inventoryBackordered struct {
+		schemas.Envelope `avro:"envelope"`
+		Round            int32             `avro:"round"`
+		Lines            []backorderedLine `avro:"lines"`
+		ETA              *time.Time        `avro:"eta"`
+	}
+	reservationReleased struct {
+		schemas.Envelope `avro:"envelope"`
+		Reason           string          `avro:"reason"`
+		Lines            []allocatedLine `avro:"lines"`
+	}
+	reservationConsumed struct {
+		schemas.Envelope `avro:"envelope"`
+		ShipmentID       string          `avro:"shipmentId"`
+		Lines            []allocatedLine `avro:"lines"`
+	}
+	reservationExpired struct {
+		schemas.Envelope `avro:"envelope"`
+		Lines            []allocatedLine `avro:"lines"`
+	}
+	stockReserved struct {
+		schemas.Envelope `avro:"envelope"`
+		ReservationID    string `avro:"reservationId"`
+		SKU              string `avro:"sku"`
+		Node             string `avro:"node"`
+		Quantity         int32  `avro:"quantity"`
+		OnHand           int32  `avro:"onHand"`
+		Reserved         int32  `avro:"reserved"`
+	}
+	stockShort struct {
+		schemas.Envelope `avro:"envelope"`
+		ReservationID    string `avro:"reservationId"`
+		SKU              string `avro:"sku"`
+		Node             string `avro:"node"`
+		Wanted           int32  `avro:"wanted"`
+		Available        int32  `avro:"available"`
+	}
+	stockAdjusted struct {
+		schemas.Envelope `avro:"envelope"`
+		SKU              string `avro:"sku"`
+		Node             string `avro:"node"`
+		OnHand           int32  `avro:"onHand"`
+		Reserved         int32  `avro:"reserved"`
+		Delta            int32  `avro:"delta"`
+		Reason           string `avro:"reason"`
+	}
+)
+
+// What its two sets ask of each other.
+type (
+	reserveStock struct {
+		schemas.Envelope `avro:"envelope"`
+		ReservationID    string    `avro:"reservationId"`
+		OrderKey         string    `avro:"orderKey"`
+		Line             int32     `avro:"line"`
+		SKU              string    `avro:"sku"`
+		Quantity         int32     `avro:"quantity"`
+		Node             string    `avro:"node"`
+		Round            int32     `avro:"round"`
+		ExpiresAt        time.Time `avro:"expiresAt"`
+	}
+	releaseStock struct {
+		schemas.Envelope `avro:"envelope"`
+		ReservationID    string `avro:"reservationId"`
+		SKU              string `avro:"sku"`
+		Reason           string `avro:"reason"`
+	}
+	consumeStock struct {
+		schemas.Envelope `avro:"envelope"`
+		ReservationID    string `avro:"reservationId"`
+		SKU              string `avro:"sku"`
+		Quantity         int32  `avro:"quantity"`
+		ShipmentID       string `avro:"shipmentId"`
+	}
+	reservationAnswered struct {
+		schemas.Envelope `avro:"envelope"`
+		ReservationID    string `avro:"reservationId"`
+		Line             int32  `avro:"line"`
+		SKU              string `avro:"sku"`
+		Node             string `avro:"node"`
+		Quantity         int32  `avro:"quantity"`
+		Granted          int32  `avro:"granted"`
+		Round            int32  `avro:"round"`
+	}
+)
+
+// Service is the inventory context.
+func Service() topology.Service {
+	stock := topology.Keyed("stock", "SKU", "inventory.stock",
+		topology.Asked("ReserveStock", onReserve),
+		topology.Asked("ReleaseStock", onRelease),
+		topology.Asked("ConsumeStock", onConsume),
+		topology.Asked("AdjustStock", onAdjust),
+	)
+	stock.Remember = rememberPerSKU
+	return topology.Service{
+		Name: "inventory", Owner: "supply", Doc: "promises stock to orders and takes it back",
+		Publishes: []topology.Output{
+			topology.Publishes[inventoryAllocated](), topology.Publishes[inventoryBackordered](), topology.Publishes[reservationReleased](),
+			topology.Publishes[reservationConsumed](), topology.Publishes[reservationExpired](),
+			topology.Publishes[stockReserved](), topology.Publishes[stockShort](), topology.Publishes[stockAdjusted](),
+		},
+		Asks: []topology.Output{
+			topology.Asks[reserveStock]("inventory.stock"), topology.Asks[releaseStock]("inventory.stock"),
+			topology.Asks[consumeStock]("inventory.stock"), topology.Asks[reservationAnswered]("inventory"),
+		},
+		Sets: []topology.Set{
+			topology.Keyed("", "order", "inventory.allocation",
+				topology.On("OrderPlaced", onPlaced),
+				topology.On("ShipmentPlanned", onPlanned),
+				topology.On("ShipmentDispatched", onDispatched),
+				topology.Asked("ReservationAnswered", onAnswered),
+				topology.Asked("ReleaseReservation", onReleaseAll),
+				topology.Due("expire", onExpire),
+			),
+			stock,
+		},
+		Intakes: []topology.Intake{countsIntake()},
+	}
+}
+
+type placed struct {
+	Lines []struct {
+		Line     int32  `avro:"line"`
+		SKU      string `avro:"sku"`
+		Quantity int32  `avro:"quantity"`
+		Node     string `avro:"node"`
+	} `avro:"lines"`
+}
+
+func skuKey(t *topology.Turn, sku string) string { return t.Cause.Envelope.Tenant + "/" + sku }
+
+func onPlaced(a *Allocation, e placed, t *topology.Turn) error {
+	if len(a.Lines) > 0 {
+		return topology.Drop("asked for before")
+	}
+	for _, l := range e.Lines {
+		line := Line{Line: l.Line, SKU: l.SKU, Quantity: l.Quantity, Node: l.Node, Status: Asked, Reservation: fmt.Sprintf("%s/%d", t.Cause.Envelope.Order, l.Line)}
+		if a.Cancelled {
+			line.Status = Released
+		} else {
+			t.AskAs("inventory.stock", skuKey(t, l.SKU), &reserveStock{
+				ReservationID: line.Reservation, OrderKey: t.Cause.Key, Line: l.Line, SKU: l.SKU, Quantity: l.Quantity, Node: l.Node, ExpiresAt: t.Now.Add(holdFor),
+			}, line.Reservation)
+		}
+		a.Lines = append(a.Lines, line)
+	}
+	return nil
+}
+
+type answered struct {
+	ReservationID string `avro:"reservationId"`
+	Node          string `avro:"node"`
+	Granted       int32  `avro:"granted"`
+}
+
+func onAnswered(a *Allocation, e answered, t *topology.Turn) error {
+	l := a.line(e.ReservationID)
+	switch {
+	case l == nil:
+		return topology.Poison("no line has reservation %s", e.ReservationID)
+	case l.Status == Consumed:
+		return topology.Drop("the goods have left")
+	case l.Status == Released:
+		if e.Granted > 0 { // a grant that was in flight when the order was cancelled
+			t.AskAs("inventory.stock", skuKey(t, l.SKU), &releaseStock{ReservationID: l.Reservation, SKU: l.SKU, Reason: "cancelled"}, "late", t.Cause.Envelope.ID)
+		}
+		return nil
+	case e.Granted > 0:
+		l.Status, l.Node = Reserved, e.Node
+	default:
+		l.Status = Short
+	}
+	tell(a, t)
+	return nil
+}
+
+// tell publishes what has become true of the whole order.
+func tell(a *Allocation, t *topology.Turn) {
+	round := a.Round + 1
+	switch a.verdict() {
+	case allocatedTold:
+		t.Publish(&inventoryAllocated{Round: round, Lines: facts(a.with(Reserved)), ExpiresAt: t.Now.Add(holdFor)}, fmt.Sprint(round))
+		if !a.Planned {
+			t.At(t.Now.Add(holdFor), "expire", "")
+		}
+	case backorderedTold:
+		fact := &inventoryBackordered{Round: round}
+		for _, l := range a.with(Short) {
+			fact.Lines = append(fact.Lines, backorderedLine{l.Line, l.SKU, l.Quantity})
+		}
+		t.Publish(fact, fmt.Sprint(round))
+	}
+}
+
+func facts(lines []Line) []allocatedLine {
+	out := []allocatedLine{}
+	for _, l := range lines {
+		out = append(out, allocatedLine{l.Line, l.SKU, l.Quantity, l.Node, l.Reservation})
+	}
+	return out
+}
+
+type planned struct {
+	ShipmentID string `avro:"shipmentId"`
+}
+
+func onPlanned(a *Allocation, _ planned, t *topology.Turn) error {
+	a.Planned = true
+	t.Disarm("expire", "")
+	return nil
+}
+
+type dispatched struct {
+	ShipmentID string `avro:"shipmentId"`
+	Lines      []struct {
+		Line int32 `avro:"line"`
+	} `avro:"lines"`
+}
+
+func onDispatched(a *Allocation, e dispatched, t *topology.Turn) error {
+	a.Planned = true
+	t.Disarm("expire", "")
+	gone := map[int32]bool{}
+	for _, l := range e.Lines {
+		gone[l.Line] = true
+	}
+	lines := a.move(Reserved, Consumed, func(l Line) bool { return gone[l.Line] })
+	if len(lines) == 0 {
+		return topology.Drop("nothing was reserved for it")
+	}
+	for _, l := range lines {
+		t.AskAs("inventory.stock", skuKey(t, l.SKU), &consumeStock{ReservationID: l.Reservation, SKU: l.SKU, Quantity: l.Quantity, ShipmentID: e.ShipmentID}, l.Reservation)
+	}
+	t.Publish(&reservationConsumed{ShipmentID: e.ShipmentID, Lines: facts(lines)}, e.ShipmentID)
+	return nil
+}
+
+type release struct {
+	Reason string `avro:"reason"`
+}
+
+func onReleaseAll(a *Allocation, e release, t *topology.Turn) error {
+	if a.Cancelled {
+		return topology.Drop("released before")
+	}
+	a.Cancelled = true
+	t.Disarm("expire", "")
+	t.Publish(&reservationReleased{Reason: e.Reason, Lines: facts(giveBack(a, t, e.Reason))})
+	return nil
+}
+
+// giveBack releases what is held or waits, and lists what was held.
+func giveBack(a *Allocation, t *topology.Turn, reason string) []Line {
+	held := a.move(Reserved, Released, every)
+	waiting := append(a.move(Short, Released, every), a.move(Asked, Released, every)...)
+	for _, l := range append(append([]Line(nil), held...), waiting...) {
+		t.AskAs("inventory.stock", skuKey(t, l.SKU), &releaseStock{ReservationID: l.Reservation, SKU: l.SKU, Reason: reason}, l.Reservation)
+	}
+	return held
+}
+
+func onExpire(a *Allocation, t *topology.Turn) error {
+	if a.Planned || a.Cancelled {
+		return topology.Drop("the order is released or cancelled")
+	}
+	t.Publish(&reservationExpired{Lines: facts(giveBack(a, t, "expired"))}, fmt.Sprint(a.Round))
+	return nil
+}

@@ -1,0 +1,77 @@
+package inventory
+
+import (
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// TestStockLedger: whatever is asked for in whatever order, nothing is promised
+// that is not there, and what is reserved is the sum of what is held.
+func TestStockLedger(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var s Stock
+		nodes := []string{"a", "b"}
+		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
+			id := fmt.Sprint(rapid.IntRange(0, 9).Draw(rt, "reservation"))
+			node := rapid.SampledFrom(nodes).Draw(rt, "node")
+			switch rapid.SampledFrom([]string{"reserve", "reserve", "release", "consume", "count"}).Draw(rt, "do") {
+			case "reserve":
+				r := Reservation{ID: id, Quantity: rapid.Int32Range(1, 5).Draw(rt, "quantity")}
+				if rapid.Bool().Draw(rt, "named") {
+					r.Node = node
+				}
+				first, granted, _ := s.reserve(r)
+				again, still, known := s.reserve(r)
+				if !known || still != granted || again != first {
+					rt.Fatalf("asked twice: %+v %v, then %+v %v", first, granted, again, still)
+				}
+			case "release":
+				s.release(id)
+				s.serve()
+			case "consume":
+				s.consume(id)
+			case "count":
+				s.count(node, rapid.Int32Range(0, 20).Draw(rt, "on hand"))
+				s.serve()
+			}
+			s.sorted()
+			sums := map[string]int32{}
+			for _, r := range s.Held {
+				sums[r.Node] += r.Quantity
+			}
+			for _, n := range s.Nodes {
+				if n.OnHand < 0 || n.Reserved < 0 || n.Reserved > n.OnHand || n.Reserved != sums[n.Name] {
+					rt.Fatalf("node %+v holds %d", n, sums[n.Name])
+				}
+			}
+			if s.available() < 0 {
+				rt.Fatalf("%d available", s.available())
+			}
+			for _, r := range s.Held {
+				if find(s.Waiting, r.ID) >= 0 {
+					rt.Fatalf("%s is held and waits", r.ID)
+				}
+			}
+		}
+	})
+}
+
+// TestYoungestGivesWay: a count below what is promised takes it from those who
+// came last.
+func TestYoungestGivesWay(t *testing.T) {
+	var s Stock
+	s.count("a", 10)
+	for i := range 3 {
+		s.reserve(Reservation{ID: fmt.Sprint(i), Quantity: 3})
+	}
+	lost := s.count("a", 5)
+	if len(lost) != 2 || lost[0].ID != "2" || lost[1].ID != "1" {
+		t.Errorf("lost %+v, want the two youngest", lost)
+	}
+	s.count("a", 9)
+	if granted := s.serve(); len(granted) != 2 || granted[0].ID != "2" {
+		t.Errorf("granted %+v", granted)
+	}
+}
