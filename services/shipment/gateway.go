@@ -1,0 +1,120 @@
+package shipment
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"troupe/schemas"
+	"troupe/topology"
+	"troupe/topology/partner"
+)
+
+// Gateway asks a warehouse management system over HTTP. It keeps our
+// idempotency key, so asking again is harmless.
+type Gateway struct{ Partner partner.Client }
+
+// Release implements Warehouse.
+func (g Gateway) Release(ctx context.Context, call topology.Call, r releaseRequest) (warehouseAnswered, error) {
+	lines := []map[string]any{}
+	for _, l := range r.Lines {
+		lines = append(lines, map[string]any{"line": l.Line, "sku": l.SKU, "quantity": l.Quantity})
+	}
+	return g.ask(ctx, call, "/releases", releaseAction, r.ShipmentID, map[string]any{
+		"tenant": call.Envelope.Tenant, "order": call.Envelope.Order, "shipmentId": r.ShipmentID,
+		"node": r.Node, "shipBy": r.ShipBy, "lines": lines,
+	})
+}
+
+// Cancel implements Warehouse.
+func (g Gateway) Cancel(ctx context.Context, call topology.Call, r cancelRequest) (warehouseAnswered, error) {
+	return g.ask(ctx, call, "/cancellations", cancelAction, r.ShipmentID, map[string]any{
+		"tenant": call.Envelope.Tenant, "order": call.Envelope.Order, "shipmentId": r.ShipmentID,
+	})
+}
+
+// ask calls the warehouse. Silence to the last is a refusal: what nobody
+// confirmed is neither released nor held, and the obligation says so in time.
+func (g Gateway) ask(ctx context.Context, call topology.Call, path, action, shipment string, request any) (warehouseAnswered, error) {
+	var answer struct {
+		Accepted bool   `json:"accepted"`
+		Reason   string `json:"reason"`
+	}
+	if err := g.Partner.Post(ctx, path, call.ID, request, &answer); err != nil {
+		if partner.Refused(err) || call.Last {
+			return warehouseAnswered{Action: action, ShipmentID: shipment, Reason: err.Error()}, nil
+		}
+		return warehouseAnswered{}, err
+	}
+	return warehouseAnswered{Action: action, ShipmentID: shipment, Accepted: answer.Accepted, Reason: answer.Reason}, nil
+}
+
+// head is the envelope of a partner's report.
+func head(desk, id, tenant, order string, at time.Time) schemas.Envelope {
+	return schemas.Envelope{ID: schemas.FactID(desk, tenant, id), OccurredAt: at, Tenant: tenant, Order: order}
+}
+
+// warehouseIntake takes the warehouse's reports.
+func warehouseIntake() topology.Intake {
+	return topology.Intake{
+		Pattern: "POST /warehouse/events",
+		Doc:     "picking, packing and leaving, as the warehouse reports them",
+		Writes:  []topology.Output{topology.Asks[warehouseReported]("shipment")},
+		Handle: func(w http.ResponseWriter, r *http.Request, send topology.Send) {
+			var in struct {
+				ID, Tenant, Order, Kind, ShipmentID, Node, Carrier, TrackingNumber string
+				Parcels                                                            int32
+				Lines                                                              []Reported
+				At                                                                 time.Time
+			}
+			if !accepts(w, r, &in, func() bool { return in.ID != "" && in.Tenant != "" && in.Order != "" && !in.At.IsZero() }) {
+				return
+			}
+			m := &warehouseReported{
+				Envelope: head("shipment.warehouse", in.ID, in.Tenant, in.Order, in.At), Kind: in.Kind, ShipmentID: in.ShipmentID,
+				Node: in.Node, At: in.At, Carrier: in.Carrier, TrackingNumber: in.TrackingNumber, Parcels: in.Parcels, Lines: in.Lines,
+			}
+			partner.Accept(w, r, send, topology.Request{Inbox: "shipment", Key: in.Tenant + "/" + in.Order, Message: m})
+		},
+	}
+}
+
+// carrierIntake takes the carrier's reports. The carrier knows the order as its
+// consignor's reference.
+func carrierIntake() topology.Intake {
+	return topology.Intake{
+		Pattern: "POST /carrier/events",
+		Doc:     "scans and deliveries, as the carrier reports them",
+		Writes:  []topology.Output{topology.Asks[carrierReported]("shipment")},
+		Handle: func(w http.ResponseWriter, r *http.Request, send topology.Send) {
+			var in struct {
+				ID, Tenant, Order, Kind, TrackingNumber, Location, Reason string
+				At                                                        time.Time
+			}
+			if !accepts(w, r, &in, func() bool {
+				return in.ID != "" && in.Tenant != "" && in.Order != "" && in.TrackingNumber != "" && !in.At.IsZero()
+			}) {
+				return
+			}
+			m := &carrierReported{
+				Envelope: head("shipment.carrier", in.ID, in.Tenant, in.Order, in.At), Kind: in.Kind,
+				TrackingNumber: in.TrackingNumber, At: in.At, Location: in.Location, Reason: in.Reason,
+			}
+			partner.Accept(w, r, send, topology.Request{Inbox: "shipment", Key: in.Tenant + "/" + in.Order, Message: m})
+		},
+	}
+}
+
+// accepts reads a report; what it cannot use, it refuses in words.
+func accepts(w http.ResponseWriter, r *http.Request, into any, whole func() bool) bool {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, partner.MaxBody)).Decode(into); err != nil {
+		partner.Refuse(w, http.StatusBadRequest, "the body is no report: "+err.Error())
+		return false
+	}
+	if !whole() {
+		partner.Refuse(w, http.StatusUnprocessableEntity, "id, tenant, order, at, and for a carrier trackingNumber, are needed")
+		return false
+	}
+	return true
+}
