@@ -7,7 +7,8 @@ type Allocation struct {
 	Round     int32  `avro:"round"`
 	Cancelled bool   `avro:"cancelled"`
 	Planned   bool   `avro:"planned"` // released to a node: reservations no longer expire
-	Told      string `avro:"told"`    // the last fact: ALLOCATED, BACKORDERED
+	Told      string `avro:"told"`    // the last fact: ALLOCATED, BACKORDERED; "" after an expiry
+	Expired   bool   `avro:"expired"` // given back for want of a release; payment may yet bring it back
 }
 
 // Line is a line of the order and its one reservation.
@@ -18,6 +19,7 @@ type Line struct {
 	Node        string `avro:"node"`
 	Reservation string `avro:"reservation"`
 	Status      string `avro:"status"`
+	Gone        bool   `avro:"gone"` // left its node while the answer was on its way
 }
 
 // The statuses of a line. Ordered units are in exactly one of them, so the

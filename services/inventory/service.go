@@ -146,6 +146,8 @@ func Service() topology.Service {
 		Sets: []topology.Set{
 			topology.Keyed("", "order", "inventory.allocation",
 				topology.On("OrderPlaced", onPlaced),
+				topology.On("PaymentAuthorized", onSecured),
+				topology.On("PaymentReceived", onSecured),
 				topology.On("ShipmentPlanned", onPlanned),
 				topology.On("ShipmentDispatched", onDispatched),
 				topology.Asked("ReservationAnswered", onAnswered),
@@ -178,11 +180,35 @@ func onPlaced(a *Allocation, e placed, t *topology.Turn) error {
 		if a.Cancelled {
 			line.Status = Released
 		} else {
-			t.AskAs("inventory.stock", skuKey(t, l.SKU), &reserveStock{
-				ReservationID: line.Reservation, OrderKey: t.Cause.Key, Line: l.Line, SKU: l.SKU, Quantity: l.Quantity, Node: l.Node, ExpiresAt: t.Now.Add(holdFor),
-			}, line.Reservation)
+			askFor(line, t)
 		}
 		a.Lines = append(a.Lines, line)
+	}
+	return nil
+}
+
+func askFor(l Line, t *topology.Turn) {
+	t.AskAs("inventory.stock", skuKey(t, l.SKU), &reserveStock{
+		ReservationID: l.Reservation, OrderKey: t.Cause.Key, Line: l.Line, SKU: l.SKU, Quantity: l.Quantity, Node: l.Node, ExpiresAt: t.Now.Add(holdFor),
+	}, l.Reservation)
+}
+
+type secured struct {
+	Outstanding int64 `avro:"outstanding"`
+}
+
+// onSecured reserves again what had expired before the money came through.
+func onSecured(a *Allocation, e secured, t *topology.Turn) error {
+	if e.Outstanding != 0 || !a.Expired || a.Cancelled || a.Planned {
+		return topology.Drop("nothing to reserve again")
+	}
+	a.Expired = false
+	for i := range a.Lines {
+		if l := &a.Lines[i]; l.Status == Released {
+			l.Status = Asked
+			l.Reservation = fmt.Sprintf("%s/%d/%d", t.Cause.Envelope.Order, l.Line, a.Round)
+			askFor(*l, t)
+		}
 	}
 	return nil
 }
@@ -204,6 +230,10 @@ func onAnswered(a *Allocation, e answered, t *topology.Turn) error {
 		if e.Granted > 0 { // a grant that was in flight when the order was cancelled
 			t.AskAs("inventory.stock", skuKey(t, l.SKU), &releaseStock{ReservationID: l.Reservation, SKU: l.SKU, Reason: "cancelled"}, "late", t.Cause.Envelope.ID)
 		}
+		return nil
+	case l.Gone && e.Granted > 0:
+		l.Status, l.Node = Consumed, e.Node
+		consume([]Line{*l}, "", t)
 		return nil
 	case e.Granted > 0:
 		l.Status, l.Node = Reserved, e.Node
@@ -264,15 +294,25 @@ func onDispatched(a *Allocation, e dispatched, t *topology.Turn) error {
 	for _, l := range e.Lines {
 		gone[l.Line] = true
 	}
-	lines := a.move(Reserved, Consumed, func(l Line) bool { return gone[l.Line] })
+	left := func(l Line) bool { return gone[l.Line] }
+	for i := range a.Lines {
+		if l := &a.Lines[i]; left(*l) && (l.Status == Asked || l.Status == Short) {
+			l.Gone = true // what is granted late is consumed at once
+		}
+	}
+	lines := a.move(Reserved, Consumed, left)
 	if len(lines) == 0 {
 		return topology.Drop("nothing was reserved for it")
 	}
-	for _, l := range lines {
-		t.AskAs("inventory.stock", skuKey(t, l.SKU), &consumeStock{ReservationID: l.Reservation, SKU: l.SKU, Quantity: l.Quantity, ShipmentID: e.ShipmentID}, l.Reservation)
-	}
-	t.Publish(&reservationConsumed{ShipmentID: e.ShipmentID, Lines: facts(lines)}, e.ShipmentID)
+	consume(lines, e.ShipmentID, t)
 	return nil
+}
+
+func consume(lines []Line, shipment string, t *topology.Turn) {
+	for _, l := range lines {
+		t.AskAs("inventory.stock", skuKey(t, l.SKU), &consumeStock{ReservationID: l.Reservation, SKU: l.SKU, Quantity: l.Quantity, ShipmentID: shipment}, l.Reservation)
+	}
+	t.Publish(&reservationConsumed{ShipmentID: shipment, Lines: facts(lines)}, shipment, lines[0].Reservation)
 }
 
 type release struct {
@@ -303,6 +343,7 @@ func onExpire(a *Allocation, t *topology.Turn) error {
 	if a.Planned || a.Cancelled {
 		return topology.Drop("the order is released or cancelled")
 	}
+	a.Expired, a.Told = true, ""
 	t.Publish(&reservationExpired{Lines: facts(giveBack(a, t, "expired"))}, fmt.Sprint(a.Round))
 	return nil
 }

@@ -13,6 +13,13 @@ type Order struct {
 	Content         string `avro:"content"`
 	CustomerID      string `avro:"customerId"`
 	CancelRequested bool   `avro:"cancelRequested"`
+	Early           *Early `avro:"early"` // a wish to cancel that was quicker than the order
+}
+
+// Early is who wished to cancel an order that had not arrived, and why.
+type Early struct {
+	RequestedBy string `avro:"requestedBy"`
+	Reason      string `avro:"reason"`
 }
 
 // The statuses.

@@ -89,10 +89,16 @@ func TestOneNumberIsOneOrder(t *testing.T) {
 
 func TestCancelling(t *testing.T) {
 	var o Order
-	if err := onCancel(&o, cancel{}, turn()); err == nil {
-		t.Error("an order that is not there was cancelled")
-	} else if _, parked := topology.Parked(err); !parked {
-		t.Errorf("a cancellation before its order: %v", err)
+	if err := onCancel(&o, cancel{"channel", "quick"}, turn()); err != nil {
+		t.Fatal(err)
+	}
+	quick := turn()
+	if err := onPlace(&o, good(), quick); err != nil || facts(quick) != "OrderPlaced CancellationRequested" {
+		t.Errorf("a cancellation before its order: %v, %s", err, facts(quick))
+	}
+	o = Order{}
+	if err := onEarly(&Order{Early: &Early{}}, turn()); err == nil {
+		t.Error("a cancellation of nothing ended in silence")
 	}
 	if err := onPlace(&o, good(), turn()); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package ordercapture
 
 import (
+	"fmt"
 	"time"
 
 	"troupe/schemas"
@@ -130,7 +131,7 @@ type (
 
 // cancelPatience is how long a cancellation waits for an order that has not
 // arrived yet: the channel may be quicker with it than with the order.
-const cancelPatience = 5 * time.Minute
+const cancelPatience = 30 * time.Minute
 
 // Service is the order capture context.
 func Service() topology.Service {
@@ -144,6 +145,7 @@ func Service() topology.Service {
 		Sets: []topology.Set{topology.Keyed("", "order", "ordercapture.order",
 			topology.Asked("PlaceOrder", onPlace),
 			topology.Asked("CancelOrder", onCancel),
+			topology.Due("early-cancel", onEarly),
 			topology.On("CancellationDecided", onDecided),
 			topology.On("FlowClosed", onFlowClosed),
 		)},
@@ -168,12 +170,29 @@ func onPlace(o *Order, e place, t *topology.Turn) error {
 			Lines: e.Lines, Tenders: e.Tenders, PromisedBy: e.PromisedBy, Origin: e.Origin,
 		})
 	}
+	if early := o.Early; early != nil {
+		o.Early = nil
+		t.Disarm("early-cancel", "")
+		if o.askToCancel() {
+			t.Publish(&cancellationRequested{RequestedBy: early.RequestedBy, Reason: early.Reason})
+		}
+	}
 	return nil
+}
+
+// onEarly says aloud that somebody wishes to cancel what nobody has ordered.
+func onEarly(o *Order, t *topology.Turn) error {
+	if o.Early == nil {
+		return topology.Drop("the order has come")
+	}
+	return fmt.Errorf("%s wishes to cancel order %s, which nobody has placed for %v", o.Early.RequestedBy, t.Cause.Key, cancelPatience)
 }
 
 func onCancel(o *Order, e cancel, t *topology.Turn) error {
 	if o.Status == "" {
-		return topology.Park(cancelPatience, "no such order yet")
+		o.Early = &Early{e.RequestedBy, e.Reason}
+		t.At(t.Now.Add(cancelPatience), "early-cancel", "")
+		return nil
 	}
 	if !o.askToCancel() {
 		return topology.Drop("the order is %s, or its cancellation was asked for before", o.Status)
