@@ -105,7 +105,7 @@ func TestSOAPOverHTTP(t *testing.T) {
 	erp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		asked = r.Header.Get("SOAPAction") + string(b)
-		io.WriteString(w, `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>`+answer+`</s:Body></s:Envelope>`)
+		_, _ = io.WriteString(w, `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>`+answer+`</s:Body></s:Envelope>`)
 	}))
 	defer erp.Close()
 	g := Gateway{Partner: partner.Client{URL: erp.URL}}

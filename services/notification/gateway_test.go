@@ -190,7 +190,7 @@ func TestSilentServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		if c, err := l.Accept(); err == nil {

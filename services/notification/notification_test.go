@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"troupe/schemas"
+	"troupe/testenv/broker"
 	"troupe/topology"
 )
 
@@ -219,12 +220,50 @@ func TestFitsTheEstate(t *testing.T) {
 	if _, err := s.Sets[0].Row.Bind(); err != nil {
 		t.Error(err)
 	}
+	b, err := broker.StartEmbedded(broker.EmbeddedConfig{Check: schemas.CompatText})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = b.Close() }()
+	w := wire(t, b.Registry)
+	for _, v := range s.Views[0].Handlers {
+		if _, err := v.Bind(w); err != nil {
+			t.Errorf("%s: %v", v.Event, err)
+		}
+	}
 	for _, h := range s.Sets[0].Handlers {
+		if _, err := h.Bind(w); err != nil {
+			t.Errorf("%s: %v", h.Name, err)
+		}
 		if h.Effect == nil {
 			continue
 		}
 		if _, err := h.Effect.Bind(); err != nil {
+			t.Errorf("%s: %v", h.Effect.Name, err)
+		}
+	}
+	for _, m := range []schemas.Message{
+		&notificationSent{}, &notificationSuppressed{}, &notificationFailed{}, &notificationUnknown{}, &mailAnswered{},
+	} {
+		m.Head().Type = topology.NameOf(m)
+		if err := w.Prepare(t.Context(), "t", m.Head().Type); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Encode("t", m); err != nil {
 			t.Error(err)
 		}
 	}
+}
+
+func wire(t *testing.T, url string) *schemas.Wire {
+	t.Helper()
+	c, err := schemas.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := schemas.NewRegistry(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schemas.NewWire(c, r)
 }

@@ -82,8 +82,10 @@ func (s *server) start(t *testing.T) (addr string) {
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	t.Cleanup(func() {
+		// The listener first: Serve may not have told srv of it yet.
+		_ = l.Close()
 		_ = srv.Close()
-		if err := <-done; err != nil && !errors.Is(err, smtp.ErrServerClosed) {
+		if err := <-done; err != nil && !errors.Is(err, smtp.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			t.Errorf("serve: %v", err)
 		}
 	})
