@@ -2,25 +2,106 @@
 package services
 
 import (
+	"fmt"
+	"net/http"
+	"time"
+
 	"troupe/services/fraud"
 	"troupe/services/inventory"
+	"troupe/services/invoicing"
+	"troupe/services/notification"
 	"troupe/services/ordercapture"
+	"troupe/services/payment"
+	"troupe/services/processmanager"
+	"troupe/services/reconciliation"
+	"troupe/services/shipment"
+	"troupe/services/tracking"
 	"troupe/services/triage"
+	"troupe/services/workbench"
 	"troupe/topology"
 	"troupe/topology/partner"
 )
 
-// Config is what the contexts need of the outside world.
+// Config is where the outside world is: base URLs, and for mail a server's
+// host:port and the sender.
 type Config struct {
-	Fraud string // URL of the scoring service
+	Provider, Scoring, Warehouse, ERP string
+	Mail, MailFrom                    string
+
+	Now func() time.Time // business time, for what people are shown
 }
 
-// All returns every service of the estate.
-func All(c Config) []topology.Service {
-	return []topology.Service{
-		ordercapture.Service(),
-		fraud.Service(fraud.Gateway{Partner: partner.Client{URL: c.Fraud}}),
-		inventory.Service(),
-		triage.Service(),
+// Contexts is every service of the estate, and the views that people are shown.
+type Contexts struct {
+	All       []topology.Service
+	Tracking  *tracking.View
+	Workbench *workbench.Bench
+}
+
+// connectionsPerPartner are kept open: as many as the runtime has calls in flight.
+const connectionsPerPartner = 32
+
+// New makes every service. It connects to nothing.
+func New(c Config) (Contexts, error) {
+	policy, err := payment.DefaultPolicy()
+	if err != nil {
+		return Contexts{}, fmt.Errorf("payment policy: %w", err)
 	}
+	process, err := processmanager.DefaultDefinition()
+	if err != nil {
+		return Contexts{}, fmt.Errorf("process definition: %w", err)
+	}
+	rules, err := reconciliation.DefaultRules()
+	if err != nil {
+		return Contexts{}, fmt.Errorf("reconciliation rules: %w", err)
+	}
+	customers := notification.NewDirectory()
+	mailer, err := notification.NewGateway(notification.Config{Addr: c.Mail, From: c.MailFrom}, customers)
+	if err != nil {
+		return Contexts{}, fmt.Errorf("mail: %w", err)
+	}
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: connectionsPerPartner}}
+	at := func(url string) partner.Client { return partner.Client{URL: url, HTTP: client} }
+	view := tracking.New()
+	bench := workbench.New(workbench.Config{Now: c.Now, Duties: duties(process)})
+	return Contexts{
+		Tracking: view, Workbench: bench,
+		All: []topology.Service{
+			ordercapture.Service(),
+			fraud.Service(fraud.Gateway{Partner: at(c.Scoring)}),
+			payment.Service(payment.Gateway{Partner: at(c.Provider)}, policy),
+			inventory.Service(),
+			shipment.Service(shipment.Gateway{Partner: at(c.Warehouse)}),
+			invoicing.Service(invoicing.Gateway{Partner: at(c.ERP)}),
+			notification.Service(mailer, customers),
+			view.Service(),
+			processmanager.Service(process),
+			reconciliation.Service(rules),
+			triage.Service(),
+			bench.Service(),
+		},
+	}, nil
+}
+
+// duties tells the workbench the process, so that it can show what is expected.
+func duties(process *processmanager.Definition) []workbench.Duty {
+	var out []workbench.Duty
+	for _, r := range process.Obligations {
+		d := workbench.Duty{
+			Name: r.Name, Owner: r.Owner, Because: r.Because.Event, Events: names(r.Events), Void: names(r.Void),
+			Subject: r.Subject, Within: r.Within(), NextAction: r.NextAction,
+		}
+		for _, need := range r.Needs {
+			d.Needs = append(d.Needs, names(need))
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+func names(patterns []processmanager.Pattern) (out []string) {
+	for _, p := range patterns {
+		out = append(out, p.Event)
+	}
+	return out
 }

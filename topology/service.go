@@ -22,6 +22,7 @@ type Service struct {
 	Sets      []Set
 	Views     []View
 	Intakes   []Intake
+	Watch     *Watch
 }
 
 // Output declares a message that a service may write.
@@ -342,6 +343,22 @@ type Intake struct {
 // carry an ID derived from the partner's own, the time and the tenant; an empty
 // Inbox means a fact of this service.
 type Send func(ctx context.Context, messages ...Request) error
+
+// Watch lets a service see how far other services have read. The runtime looks
+// every so often, and tells each change in the partition of the service's inbox
+// that has the number of the one read: so it reaches the rows it is about.
+type Watch struct {
+	Readers map[string][]string // service → events whose topics are looked at
+	Message func(Position) schemas.Message
+}
+
+// Position is the next offset that a service will read of a partition.
+type Position struct {
+	Service, Topic string
+	Partition      int32
+	Offset         int64
+	AsOf           time.Time // business time
+}
 
 // View is a table that each replica fills by reading every partition of public
 // topics.

@@ -1,5 +1,7 @@
 package inventory
 
+import "slices"
+
 // Allocation is what one order has been promised. A line is open until it was
 // asked for, then waits, is reserved, and in the end consumed or released.
 type Allocation struct {
@@ -9,6 +11,14 @@ type Allocation struct {
 	Planned   bool   `avro:"planned"` // released to a node: reservations no longer expire
 	Told      string `avro:"told"`    // the last fact: ALLOCATED, BACKORDERED; "" after an expiry
 	Expired   bool   `avro:"expired"` // given back for want of a release; payment may yet bring it back
+
+	Left []Departure `avro:"left"`
+}
+
+// Departure is a line that left its node, whether it was reserved by then or not.
+type Departure struct {
+	Line     int32  `avro:"line"`
+	Shipment string `avro:"shipment"`
 }
 
 // Line is a line of the order and its one reservation.
@@ -19,7 +29,6 @@ type Line struct {
 	Node        string `avro:"node"`
 	Reservation string `avro:"reservation"`
 	Status      string `avro:"status"`
-	Gone        bool   `avro:"gone"` // left its node while the answer was on its way
 }
 
 // The statuses of a line. Ordered units are in exactly one of them, so the
@@ -86,3 +95,22 @@ func (a *Allocation) move(from, to string, which func(Line) bool) (moved []Line)
 }
 
 func every(Line) bool { return true }
+
+// consumable takes the reserved lines of a shipment that has left, once every
+// answer is in: till then the order is not known to be allocated.
+func (a *Allocation) consumable(shipment string) []Line {
+	if len(a.with(Asked)) > 0 {
+		return nil
+	}
+	return a.move(Reserved, Consumed, func(l Line) bool { return slices.Contains(a.Left, Departure{l.Line, shipment}) })
+}
+
+// shipments lists what has left, in its order.
+func (a *Allocation) shipments() (out []string) {
+	for _, d := range a.Left {
+		if !slices.Contains(out, d.Shipment) {
+			out = append(out, d.Shipment)
+		}
+	}
+	return out
+}

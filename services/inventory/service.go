@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"troupe/schemas"
@@ -231,16 +232,13 @@ func onAnswered(a *Allocation, e answered, t *topology.Turn) error {
 			t.AskAs("inventory.stock", skuKey(t, l.SKU), &releaseStock{ReservationID: l.Reservation, SKU: l.SKU, Reason: "cancelled"}, "late", t.Cause.Envelope.ID)
 		}
 		return nil
-	case l.Gone && e.Granted > 0:
-		l.Status, l.Node = Consumed, e.Node
-		consume([]Line{*l}, "", t)
-		return nil
 	case e.Granted > 0:
 		l.Status, l.Node = Reserved, e.Node
 	default:
 		l.Status = Short
 	}
 	tell(a, t)
+	consume(a, t)
 	return nil
 }
 
@@ -290,29 +288,26 @@ type dispatched struct {
 func onDispatched(a *Allocation, e dispatched, t *topology.Turn) error {
 	a.Planned = true
 	t.Disarm("expire", "")
-	gone := map[int32]bool{}
 	for _, l := range e.Lines {
-		gone[l.Line] = true
-	}
-	left := func(l Line) bool { return gone[l.Line] }
-	for i := range a.Lines {
-		if l := &a.Lines[i]; left(*l) && (l.Status == Asked || l.Status == Short) {
-			l.Gone = true // what is granted late is consumed at once
+		if d := (Departure{l.Line, e.ShipmentID}); !slices.Contains(a.Left, d) {
+			a.Left = append(a.Left, d)
 		}
 	}
-	lines := a.move(Reserved, Consumed, left)
-	if len(lines) == 0 {
-		return topology.Drop("nothing was reserved for it")
-	}
-	consume(lines, e.ShipmentID, t)
+	consume(a, t)
 	return nil
 }
 
-func consume(lines []Line, shipment string, t *topology.Turn) {
-	for _, l := range lines {
-		t.AskAs("inventory.stock", skuKey(t, l.SKU), &consumeStock{ReservationID: l.Reservation, SKU: l.SKU, Quantity: l.Quantity, ShipmentID: shipment}, l.Reservation)
+// consume takes off what is reserved for goods that have left.
+func consume(a *Allocation, t *topology.Turn) {
+	for _, shipment := range a.shipments() {
+		lines := a.consumable(shipment)
+		for _, l := range lines {
+			t.AskAs("inventory.stock", skuKey(t, l.SKU), &consumeStock{ReservationID: l.Reservation, SKU: l.SKU, Quantity: l.Quantity, ShipmentID: shipment}, l.Reservation)
+		}
+		if len(lines) > 0 {
+			t.Publish(&reservationConsumed{ShipmentID: shipment, Lines: facts(lines)}, shipment, lines[0].Reservation)
+		}
 	}
-	t.Publish(&reservationConsumed{ShipmentID: shipment, Lines: facts(lines)}, shipment, lines[0].Reservation)
 }
 
 type release struct {

@@ -2,9 +2,14 @@ package inventory
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
+
+	"troupe/schemas"
+	"troupe/topology"
 )
 
 // TestStockLedger: whatever is asked for in whatever order, nothing is promised
@@ -73,5 +78,54 @@ func TestYoungestGivesWay(t *testing.T) {
 	s.count("a", 9)
 	if granted := s.serve(); len(granted) != 2 || granted[0].ID != "2" {
 		t.Errorf("granted %+v", granted)
+	}
+}
+
+// TestGoodsLeaveBeforeTheyAreReserved: a dispatch that overtakes the order, or
+// the answer of the stock, is consumed from what is granted later, and no
+// reservation is left to expire.
+func TestGoodsLeaveBeforeTheyAreReserved(t *testing.T) {
+	order := placed{}
+	order.Lines = append(order.Lines, struct {
+		Line     int32  `avro:"line"`
+		SKU      string `avro:"sku"`
+		Quantity int32  `avro:"quantity"`
+		Node     string `avro:"node"`
+	}{1, "s", 1, "n"})
+	left := dispatched{ShipmentID: "S1"}
+	left.Lines = append(left.Lines, struct {
+		Line int32 `avro:"line"`
+	}{1})
+	for name, dispatchFirst := range map[string]bool{"before the order": true, "before the answer": false} {
+		var a Allocation
+		turn := topology.Turn{Cause: topology.Cause{Key: "acme/web-1", Envelope: schemas.Envelope{Tenant: "acme", Order: "web-1"}}, Now: time.Unix(0, 0)}
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		if dispatchFirst {
+			must(onDispatched(&a, left, &turn))
+			must(onPlaced(&a, order, &turn))
+		} else {
+			must(onPlaced(&a, order, &turn))
+			must(onDispatched(&a, left, &turn))
+		}
+		must(onAnswered(&a, answered{ReservationID: "web-1/1", Node: "n", Granted: 1}, &turn))
+		var facts []string
+		for _, f := range turn.Outputs().Facts {
+			facts = append(facts, f.Type)
+		}
+		if got := strings.Join(facts, " "); got != "InventoryAllocated ReservationConsumed" {
+			t.Errorf("%s: %s", name, got)
+		}
+		armed := false
+		for _, timer := range turn.Outputs().Timers {
+			armed = !timer.At.IsZero()
+		}
+		if armed || a.Lines[0].Status != Consumed {
+			t.Errorf("%s: the line is %s, its expiry armed: %v", name, a.Lines[0].Status, armed)
+		}
 	}
 }

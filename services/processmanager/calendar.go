@@ -41,7 +41,7 @@ func (c *Calendar) prepare() (err error) {
 
 func hour(text string) (time.Duration, error) {
 	var h, m int
-	if _, err := fmt.Sscanf(text, "%d:%d", &h, &m); err != nil || h < 0 || h > 24 || m < 0 || m > 59 || h == 24 && m > 0 {
+	if _, err := fmt.Sscanf(text, "%d:%d", &h, &m); err != nil || fmt.Sprintf("%02d:%02d", h, m) != text || h < 0 || h > 24 || m < 0 || m > 59 || h == 24 && m > 0 {
 		return 0, fmt.Errorf("%q is no time of day such as 08:00", text)
 	}
 	return time.Duration(h)*time.Hour + time.Duration(m)*time.Minute, nil

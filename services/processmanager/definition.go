@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -50,6 +51,7 @@ type Pattern struct {
 	Event string         `yaml:"event"`
 	When  map[string]any `yaml:"when"`
 	Every bool           `yaml:"every"` // about every subject: the event names none
+	Each  string         `yaml:"each"`  // a list in the event whose items name the subjects
 }
 
 // Person says after which event somebody must decide.
@@ -91,6 +93,23 @@ func (r *Rule) subject(e Event) string {
 		return fmt.Sprint(v)
 	}
 	return ""
+}
+
+// subjects are those that an event answers for.
+func (r *Rule) subjects(p Pattern, e Event) []string {
+	if p.Each == "" {
+		s := r.subject(e)
+		if p.Every || r.Subject != "" && s == "" {
+			s = everySubject
+		}
+		return []string{s}
+	}
+	var out []string
+	for _, item := range list(e.Fields[p.Each]) {
+		out = append(out, fmt.Sprint(item[r.Subject]))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // due is the deadline of an obligation that its owner could act on from start.
@@ -147,7 +166,7 @@ func (d *Definition) Reads() map[string][]string {
 		for _, p := range r.patterns() {
 			need(p.Event, slices.Collect(maps.Keys(p.When))...)
 			if !p.Every {
-				need(p.Event, r.Subject)
+				need(p.Event, cmp.Or(p.Each, r.Subject))
 			}
 		}
 		if r.Promise != nil {
@@ -164,6 +183,53 @@ func (d *Definition) Reads() map[string][]string {
 	return out
 }
 
+// Within says for people by when the rule's event is owed; "" where no deadline
+// is kept here.
+func (r *Rule) Within() string {
+	switch {
+	case r.Response > 0:
+		return strings.TrimSpace(span(r.Response) + " " + r.Calendar)
+	case r.Promise != nil && r.Promise.Plus < 0:
+		return r.Promise.Field + " − " + span(-r.Promise.Plus)
+	case r.Promise != nil:
+		return r.Promise.Field + " + " + span(r.Promise.Plus)
+	}
+	return ""
+}
+
+// span is a duration without its empty parts: 72h, not 72h0m0s.
+func span(d time.Duration) string {
+	switch {
+	case d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d%time.Minute == 0:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	}
+	return d.String()
+}
+
+// awaits lists the owners of responses, and the events that must reach them
+// before their time runs.
+func (d *Definition) awaits() map[string][]string {
+	out := map[string][]string{}
+	for _, r := range d.Obligations {
+		if r.Response == 0 {
+			continue
+		}
+		out[r.Owner] = append(out[r.Owner], r.Because.Event)
+		for _, need := range r.Needs {
+			for _, p := range need {
+				out[r.Owner] = append(out[r.Owner], p.Event)
+			}
+		}
+	}
+	for owner, events := range out {
+		slices.Sort(events)
+		out[owner] = slices.Compact(events)
+	}
+	return out
+}
+
 // prepare checks the definition and makes it ready for use.
 func (d *Definition) prepare() error {
 	var errs []error
@@ -172,7 +238,9 @@ func (d *Definition) prepare() error {
 		bad("name and version are needed")
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Calendars)) {
-		if err := d.Calendars[name].prepare(); err != nil {
+		if d.Calendars[name] == nil {
+			bad("calendar %s is empty", name)
+		} else if err := d.Calendars[name].prepare(); err != nil {
 			bad("calendar %s: %w", name, err)
 		}
 	}
@@ -181,6 +249,10 @@ func (d *Definition) prepare() error {
 	}
 	d.rules = map[string]*Rule{}
 	for _, r := range d.Obligations {
+		if r == nil {
+			bad("an obligation is empty")
+			continue
+		}
 		if d.rules[r.Name] != nil {
 			bad("obligation %s stands twice", r.Name)
 		}

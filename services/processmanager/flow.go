@@ -18,14 +18,46 @@ type Flow struct {
 	Held        bool `avro:"held"`
 	Cleared     bool `avro:"cleared"`
 	PaidFor     bool `avro:"paidFor"`
-	Received    bool `avro:"received"` // money came in before the goods left
 	Allocated   bool `avro:"allocated"`
 	Backordered bool `avro:"backordered"`
 	Failed      bool `avro:"failed"` // a compensation: somebody must decide
 
+	Payments  []Payment  `avro:"payments"`
 	Lines     []Line     `avro:"lines"`
 	Shipments []Shipment `avro:"shipments"`
 	Cancel    Cancel     `avro:"cancel"`
+}
+
+// Payment is one movement of money, known by its own reference, so that a repeat
+// moves nothing.
+type Payment struct {
+	Event     string `avro:"event"`
+	Reference string `avro:"reference"`
+	Amount    int64  `avro:"amount"` // minor units
+}
+
+// moved sums up the movements of some kinds.
+func (f *Flow) moved(events ...string) (sum int64) {
+	for _, p := range f.Payments {
+		if slices.Contains(events, p.Event) {
+			sum += p.Amount
+		}
+	}
+	return sum
+}
+
+// secured is the money that was held or came in first.
+func (f *Flow) secured() int64 { return f.moved("PaymentAuthorized", "PaymentReceived") }
+
+// collected is true when what has left is paid for, as far as there was money
+// to take.
+func (f *Flow) collected() bool {
+	return f.PaidFor && f.moved("PaymentReceived", "PaymentCaptured") >= min(f.value(), f.secured())
+}
+
+// repaid is true when what was not kept for goods that left went back.
+func (f *Flow) repaid() bool {
+	return f.Cancel.Repaid && f.moved("PaymentVoided", "PaymentRefunded")+f.value() >= f.secured()
 }
 
 // Line is a line's units.
@@ -40,7 +72,7 @@ type Shipment struct {
 	ID       string `avro:"id"`
 	Status   string `avro:"status"`
 	Units    []Unit `avro:"units"` // once it has left
-	Captured bool   `avro:"captured"`
+	Value    int64  `avro:"value"` // once it has left, in minor units
 	Invoiced bool   `avro:"invoiced"`
 }
 
@@ -55,10 +87,11 @@ type Cancel struct {
 	Requested bool   `avro:"requested"`
 	Asked     bool   `avro:"asked"` // shipment was asked to stop
 	Reason    string `avro:"reason"`
-	Decided   bool   `avro:"decided"`
+	Decided   bool   `avro:"decided"` // shipment has answered
+	Told      bool   `avro:"told"`    // the decision was published
 	Accepted  bool   `avro:"accepted"`
 	Released  bool   `avro:"released"` // inventory has answered
-	Repaid    bool   `avro:"repaid"`   // payment has answered
+	Repaid    bool   `avro:"repaid"`   // payment has begun to give back
 }
 
 // The phases. Those in openPhases need an obligation that ends them.
@@ -93,11 +126,11 @@ var ledgerReads = map[string][]string{
 	"FraudHoldPlaced":       nil,
 	"FraudCleared":          nil,
 	"FraudRejected":         {"reason"},
-	"PaymentAuthorized":     {"outstanding"},
-	"PaymentReceived":       {"outstanding"},
-	"PaymentCaptured":       {"shipmentId"},
-	"PaymentVoided":         nil,
-	"PaymentRefunded":       nil,
+	"PaymentAuthorized":     {"amount", "authorisation", "outstanding"},
+	"PaymentReceived":       {"amount", "receipt", "outstanding"},
+	"PaymentCaptured":       {"amount", "capture"},
+	"PaymentVoided":         {"amount", "authorisation"},
+	"PaymentRefunded":       {"amount", "refund"},
 	"RefundFailed":          nil,
 	"InventoryAllocated":    nil,
 	"InventoryBackordered":  nil,
@@ -137,11 +170,8 @@ func (f *Flow) book(e Event) {
 		f.Held = true
 	case "FraudCleared":
 		f.Cleared = true
-	case "PaymentAuthorized", "PaymentReceived":
-		f.PaidFor = f.PaidFor || number(e.Fields["outstanding"]) == 0
-		f.Received = f.Received || e.Type == "PaymentReceived"
-	case "PaymentVoided", "PaymentRefunded":
-		f.Cancel.Repaid = true
+	case "PaymentAuthorized", "PaymentReceived", "PaymentCaptured", "PaymentVoided", "PaymentRefunded":
+		f.bookMoney(e)
 	case "RefundFailed":
 		f.Failed = true
 	case "InventoryAllocated":
@@ -161,6 +191,24 @@ func (f *Flow) book(e Event) {
 	}
 }
 
+// references names the field by which a movement of money is known.
+var references = map[string]string{
+	"PaymentAuthorized": "authorisation", "PaymentReceived": "receipt", "PaymentCaptured": "capture",
+	"PaymentVoided": "authorisation", "PaymentRefunded": "refund",
+}
+
+func (f *Flow) bookMoney(e Event) {
+	if outstanding, told := e.Fields["outstanding"]; told {
+		f.PaidFor = f.PaidFor || number(outstanding) == 0
+	}
+	f.Cancel.Repaid = f.Cancel.Repaid || e.Type == "PaymentVoided" || e.Type == "PaymentRefunded"
+	p := Payment{Event: e.Type, Amount: max(0, number(e.Fields["amount"]))}
+	p.Reference, _ = e.Fields[references[e.Type]].(string)
+	if !slices.Contains(f.Payments, p) {
+		f.Payments = append(f.Payments, p)
+	}
+}
+
 func (f *Flow) bookShipment(e Event) {
 	switch e.Type {
 	case "ShipmentPlanned":
@@ -173,7 +221,7 @@ func (f *Flow) bookShipment(e Event) {
 		s := f.shipment(e)
 		s.advance(gone)
 		s.Units = units(e.Fields["lines"])
-		s.Captured = s.Captured || number(e.Fields["value"]) == 0 // nothing to collect
+		s.Value = number(e.Fields["value"])
 	case "ShipmentDelivered":
 		f.shipment(e).advance(arrived)
 	case "ParcelLost":
@@ -182,8 +230,6 @@ func (f *Flow) bookShipment(e Event) {
 		f.shipment(e).Status = returned
 	case "ShipmentCancelled":
 		f.shipment(e).Status = stopped
-	case "PaymentCaptured":
-		f.shipment(e).Captured = true
 	case "InvoiceIssued":
 		for _, l := range list(e.Fields["lines"]) {
 			f.shipment(Event{Fields: l}).Invoiced = true
@@ -192,12 +238,19 @@ func (f *Flow) bookShipment(e Event) {
 }
 
 func (f *Flow) order(e Event) {
-	if f.Lines != nil {
-		return
-	}
 	for _, u := range units(e.Fields["lines"]) {
-		f.Lines = append(f.Lines, Line{Line: u.Line, Quantity: u.Quantity})
+		f.line(u.Line).Quantity = u.Quantity
 	}
+}
+
+// line is the one of that number, made if it is new.
+func (f *Flow) line(number int32) *Line {
+	i := slices.IndexFunc(f.Lines, func(l Line) bool { return l.Line == number })
+	if i < 0 {
+		i = len(f.Lines)
+		f.Lines = append(f.Lines, Line{Line: number})
+	}
+	return &f.Lines[i]
 }
 
 func (f *Flow) wishToCancel(e Event) {
@@ -217,11 +270,7 @@ func (f *Flow) decide(e Event) {
 	f.Cancel.Decided = true
 	for _, u := range units(e.Fields["cancelled"]) {
 		f.Cancel.Accepted = true
-		for i := range f.Lines {
-			if f.Lines[i].Line == u.Line {
-				f.Lines[i].Cancelled = u.Quantity
-			}
-		}
+		f.line(u.Line).Cancelled = u.Quantity
 	}
 }
 
@@ -304,8 +353,27 @@ func has(status string) func(*Shipment) bool {
 	return func(s *Shipment) bool { return s.Status == status }
 }
 
-// compensated is true when everybody who was asked to undo has answered.
-func (f *Flow) compensated() bool { return f.Cancel.Released && f.Cancel.Repaid }
+// compensated is true when everybody who was asked to undo has done all of it.
+func (f *Flow) compensated() bool {
+	return f.Cancel.Released && f.repaid()
+}
+
+// value is what has left, in minor units.
+func (f *Flow) value() (sum int64) {
+	for i := range f.Shipments {
+		sum += f.Shipments[i].Value
+	}
+	return sum
+}
+
+// open is true while a cancellation is neither told nor refused.
+func (c Cancel) open() bool { return (c.Requested || c.Decided) && !c.Told }
+
+// nothingKept is true when every unit is cancelled. Whether a shipment has left
+// says less: one that could not be held back leaves later.
+func (f *Flow) nothingKept() bool {
+	return !slices.ContainsFunc(f.Lines, func(l Line) bool { return l.Cancelled < l.Quantity })
+}
 
 // phase is where the flow stands.
 func (f *Flow) phase() string {
@@ -315,7 +383,7 @@ func (f *Flow) phase() string {
 	if f.Failed {
 		return NeedsPerson
 	}
-	if f.Cancel.Requested && !f.Cancel.Decided {
+	if f.Cancel.open() {
 		return Cancelling
 	}
 	if f.Cancel.Accepted && !f.compensated() {
@@ -345,16 +413,16 @@ func (f *Flow) phase() string {
 }
 
 // close says how a flow ends, "" while it does not: all that left has arrived,
-// is paid for and billed; or nothing leaves and all is undone.
+// is paid for and billed; or nothing is kept and all is undone.
 func (f *Flow) close() string {
 	switch {
-	case f.Outcome != "" || f.Failed || f.Cancel.Requested && !f.Cancel.Decided:
+	case f.Outcome != "" || f.Failed || f.Cancel.open():
 		return ""
 	case f.Cancel.Accepted && !f.compensated():
 		return ""
-	case f.Cancel.Accepted && !f.any((*Shipment).left):
+	case f.Cancel.Accepted && f.nothingKept():
 		return Cancelled
-	case f.complete() && f.every(func(s *Shipment) bool { return s.ended() && s.Invoiced && (s.Captured || f.Received) }):
+	case f.complete() && f.collected() && f.every(func(s *Shipment) bool { return s.ended() && s.Invoiced }):
 		return Closed
 	}
 	return ""

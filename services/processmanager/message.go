@@ -102,8 +102,16 @@ type (
 	}
 )
 
-// What it reads of its inbox.
+// What it reads of its inbox; the first it has the runtime write.
 type (
+	ownerPosition struct {
+		schemas.Envelope `avro:"envelope"`
+		Owner            string    `avro:"owner"`
+		Topic            string    `avro:"topic"`
+		Partition        int32     `avro:"partition"`
+		Offset           int64     `avro:"offset"`
+		AsOf             time.Time `avro:"asOf"`
+	}
 	position struct {
 		Owner  string    `avro:"owner"`
 		Topic  string    `avro:"topic"`

@@ -93,38 +93,37 @@ func matching(patterns []Pattern, e Event) (Pattern, bool) {
 }
 
 func (l *Ledger) answer(r *Rule, p Pattern, e Event, met bool) (out []closed) {
-	subject := r.subject(e)
-	if p.Every || r.Subject != "" && subject == "" {
-		subject = everySubject
-	}
-	a := Answer{r.Name, subject, e.Topic}
-	if !slices.Contains(l.Answered, a) {
-		l.Answered = append(l.Answered, a)
-	}
-	l.Open = slices.DeleteFunc(l.Open, func(o Obligation) bool {
-		if o.Rule != r.Name || subject != everySubject && o.Subject != subject {
-			return false
+	for _, subject := range r.subjects(p, e) {
+		a := Answer{r.Name, subject, e.Topic}
+		if !slices.Contains(l.Answered, a) {
+			l.Answered = append(l.Answered, a)
 		}
-		out = append(out, closed{o, e, met})
-		return true
-	})
+		l.Open = slices.DeleteFunc(l.Open, func(o Obligation) bool {
+			if o.Rule != r.Name || subject != everySubject && o.Subject != subject {
+				return false
+			}
+			out = append(out, closed{o, e, met})
+			return true
+		})
+	}
 	return out
 }
 
 // open opens the rule's obligation if the event completes its cause.
 func (l *Ledger) open(d *Definition, r *Rule, e Event) (Obligation, bool) {
-	complete := r.Because.matches(e)
+	part := r.Because.matches(e)
+	complete := part
 	if len(r.Needs) > 0 {
-		complete = l.conditions(r, e)
+		part, complete = l.conditions(r, e)
 	}
 	subject := r.subject(e)
-	if !complete || slices.ContainsFunc(l.Open, func(o Obligation) bool { return o.Rule == r.Name && o.Subject == subject }) {
+	if !part || slices.ContainsFunc(l.Open, func(o Obligation) bool { return o.Rule == r.Name && o.Subject == subject }) {
 		return Obligation{}, false
 	}
 	l.Answered = slices.DeleteFunc(l.Answered, func(a Answer) bool {
 		return a.Rule == r.Name && a.Subject == subject && a.Topic == e.Topic // it answered an earlier one
 	})
-	if slices.ContainsFunc(l.Answered, func(a Answer) bool {
+	if !complete || slices.ContainsFunc(l.Answered, func(a Answer) bool {
 		return a.Rule == r.Name && (a.Subject == subject || a.Subject == everySubject)
 	}) {
 		return Obligation{}, false
@@ -137,11 +136,10 @@ func (l *Ledger) open(d *Definition, r *Rule, e Event) (Obligation, bool) {
 	return o, true
 }
 
-// conditions notes which part of a rule's cause the event is; true if it is one
-// and all parts have come.
-func (l *Ledger) conditions(r *Rule, e Event) bool {
+// conditions notes which part of a rule's cause the event is, if any, and says
+// whether all parts have come.
+func (l *Ledger) conditions(r *Rule, e Event) (part, complete bool) {
 	parts := append([][]Pattern{{r.Because}}, r.Needs...)
-	part := false
 	for i, p := range parts {
 		if _, ok := matching(p, e); ok {
 			part = true
@@ -156,7 +154,7 @@ func (l *Ledger) conditions(r *Rule, e Event) bool {
 			have++
 		}
 	}
-	return part && have == len(parts)
+	return part, have == len(parts)
 }
 
 func (l *Ledger) find(rule, subject string) *Obligation {
@@ -300,8 +298,8 @@ func (d *Definition) judge(o *Obligation, p *Positions, now time.Time) (verdict,
 			o.Waits, o.Due = true, now.Add(recheck)
 			return isWaiting, nil
 		}
-		if due := d.due(r, Event{}, when); due.After(now) {
-			o.Due = due
+		o.Due = d.due(r, Event{}, when) // not the look at which it was found
+		if o.Due.After(now) {
 			return isLater, nil
 		}
 	}

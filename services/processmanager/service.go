@@ -68,6 +68,9 @@ func Service(definition *Definition) topology.Service {
 			topology.Asks[releaseReservation]("inventory"), topology.Asks[ownerAwaited]("processmanager"),
 		},
 		Sets: []topology.Set{set},
+		Watch: &topology.Watch{Readers: definition.awaits(), Message: func(p topology.Position) schemas.Message {
+			return &ownerPosition{Owner: p.Service, Topic: p.Topic, Partition: p.Partition, Offset: p.Offset, AsOf: p.AsOf}
+		}},
 	}
 }
 
@@ -89,6 +92,7 @@ func (m manager) take(f *Flow, e Event, t *topology.Turn) error {
 	began := f.Definition != ""
 	f.book(e)
 	m.settle(f, e, t)
+	m.persons(e, t)
 	switch {
 	case e.Type == "OrderPlaced" && !began:
 		f.Definition, f.Version = m.definition.Name, m.definition.Version
@@ -98,8 +102,7 @@ func (m manager) take(f *Flow, e Event, t *topology.Turn) error {
 		t.At(t.Now.Add(orphanPatience), orphan, "")
 		return nil
 	}
-	m.cancellation(f, e, t)
-	m.persons(e, t)
+	m.cancellation(f, t)
 	if outcome := f.close(); outcome != "" {
 		f.Outcome = outcome
 		for _, o := range f.Ledger.Open {
@@ -147,24 +150,26 @@ func disarm(o Obligation, t *topology.Turn) {
 }
 
 // cancellation asks for a stop, decides on its outcome, and has undone what can be.
-func (m manager) cancellation(f *Flow, e Event, t *topology.Turn) {
+func (m manager) cancellation(f *Flow, t *topology.Turn) {
 	c := &f.Cancel
 	if c.Requested && !c.Asked {
 		c.Asked = true
 		if f.Outcome != "" {
-			c.Decided = true
+			c.Decided, c.Told = true, true
 			t.Publish(&cancellationDecided{Reason: "the flow is closed"})
 			return
 		}
 		t.Ask("shipment", &stopFulfilment{Reason: c.Reason})
 	}
-	if e.Type != "FulfilmentStopped" || !c.Decided {
+	if !c.Requested || !c.Decided || c.Told {
 		return
 	}
+	c.Told = true
 	fact := &cancellationDecided{Accepted: c.Accepted, Reason: c.Reason}
 	if !c.Accepted {
 		fact.Reason = "everything has left"
 	}
+	slices.SortFunc(f.Lines, func(a, b Line) int { return cmp.Compare(a.Line, b.Line) })
 	for _, l := range f.Lines {
 		fact.Lines = append(fact.Lines, decidedLine{l.Line, l.Cancelled, l.Quantity - l.Cancelled})
 	}
@@ -240,7 +245,7 @@ func onPosition(p *Positions, e position, t *topology.Turn) error {
 func onAwaited(p *Positions, e awaited, t *topology.Turn) error {
 	r, news := p.await(e.Owner, e.Topic, e.Offset, e.Since)
 	if !news {
-		return topology.Drop("known, or it has caught up")
+		return nil // counted with the incident there is, or it has caught up
 	}
 	t.Publish(&ownerBehind{Owner: e.Owner, Topic: e.Topic, Flows: r.Flows, Since: e.Since}, e.Owner, e.Topic, fmt.Sprint(t.Cause.Partition), fmt.Sprint(e.Offset))
 	return nil

@@ -6,7 +6,7 @@
 //	out  ShipmentPlanned, PickingStarted, PickShort, ShipmentPacked, ShipmentDispatched;
 //	     CarrierScanned, DeliveryAttempted, ShipmentDelivered, ParcelLost, ReturnedToSender;
 //	     ShipmentCancelled, ShipmentCancellationRefused, FulfilmentStopped
-//	does wms.release once a shipment; wms.cancel once a shipment that can still be held
+//	does wms.ask: a release once a shipment, a cancellation once a shipment that can still be held
 //
 // A Fulfilment gathers what it is told in any order and plans on the
 // conjunction: placed, cleared, paid for, allocated, not stopped. One shipment

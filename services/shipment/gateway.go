@@ -15,39 +15,31 @@ import (
 // idempotency key, so asking again is harmless.
 type Gateway struct{ Partner partner.Client }
 
-// Release implements Warehouse.
-func (g Gateway) Release(ctx context.Context, call topology.Call, r releaseRequest) (warehouseAnswered, error) {
-	lines := []map[string]any{}
-	for _, l := range r.Lines {
-		lines = append(lines, map[string]any{"line": l.Line, "sku": l.SKU, "quantity": l.Quantity})
-	}
-	return g.ask(ctx, call, "/releases", releaseAction, r.ShipmentID, map[string]any{
-		"tenant": call.Envelope.Tenant, "order": call.Envelope.Order, "shipmentId": r.ShipmentID,
-		"node": r.Node, "shipBy": r.ShipBy, "lines": lines,
-	})
-}
-
-// Cancel implements Warehouse.
-func (g Gateway) Cancel(ctx context.Context, call topology.Call, r cancelRequest) (warehouseAnswered, error) {
-	return g.ask(ctx, call, "/cancellations", cancelAction, r.ShipmentID, map[string]any{
-		"tenant": call.Envelope.Tenant, "order": call.Envelope.Order, "shipmentId": r.ShipmentID,
-	})
-}
-
-// ask calls the warehouse. Silence to the last is a refusal: what nobody
+// Ask implements Warehouse. Silence to the last is a refusal: what nobody
 // confirmed is neither released nor held, and the obligation says so in time.
-func (g Gateway) ask(ctx context.Context, call topology.Call, path, action, shipment string, request any) (warehouseAnswered, error) {
+func (g Gateway) Ask(ctx context.Context, call topology.Call, r warehouseRequest) (warehouseAnswered, error) {
+	path, request := "/cancellations", map[string]any{
+		"tenant": call.Envelope.Tenant, "order": call.Envelope.Order, "shipmentId": r.ShipmentID,
+	}
+	if r.Action == releaseAction {
+		lines := []map[string]any{}
+		for _, l := range r.Lines {
+			lines = append(lines, map[string]any{"line": l.Line, "sku": l.SKU, "quantity": l.Quantity})
+		}
+		path = "/releases"
+		request["node"], request["shipBy"], request["lines"] = r.Node, r.ShipBy, lines
+	}
 	var answer struct {
 		Accepted bool   `json:"accepted"`
 		Reason   string `json:"reason"`
 	}
 	if err := g.Partner.Post(ctx, path, call.ID, request, &answer); err != nil {
 		if partner.Refused(err) || call.Last {
-			return warehouseAnswered{Action: action, ShipmentID: shipment, Reason: err.Error()}, nil
+			return warehouseAnswered{Action: r.Action, ShipmentID: r.ShipmentID, Reason: err.Error()}, nil
 		}
 		return warehouseAnswered{}, err
 	}
-	return warehouseAnswered{Action: action, ShipmentID: shipment, Accepted: answer.Accepted, Reason: answer.Reason}, nil
+	return warehouseAnswered{Action: r.Action, ShipmentID: r.ShipmentID, Accepted: answer.Accepted, Reason: answer.Reason}, nil
 }
 
 // head is the envelope of a partner's report.

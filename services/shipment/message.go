@@ -196,13 +196,11 @@ type (
 
 // What it asks of the warehouse.
 type (
-	releaseRequest struct {
+	warehouseRequest struct {
+		Action     string     `avro:"action"`
 		ShipmentID string     `avro:"shipmentId"`
 		Node       string     `avro:"node"`
 		ShipBy     time.Time  `avro:"shipBy"`
 		Lines      []Reported `avro:"lines"`
-	}
-	cancelRequest struct {
-		ShipmentID string `avro:"shipmentId"`
 	}
 )

@@ -13,11 +13,10 @@ import (
 // Warehouse is the warehouse management system of every node. An error means
 // that it may be asked again.
 type Warehouse interface {
-	Release(ctx context.Context, call topology.Call, r releaseRequest) (warehouseAnswered, error)
-	Cancel(ctx context.Context, call topology.Call, r cancelRequest) (warehouseAnswered, error)
+	Ask(ctx context.Context, call topology.Call, r warehouseRequest) (warehouseAnswered, error)
 }
 
-// Actions that the warehouse answers.
+// What the warehouse is asked for.
 const (
 	releaseAction = "RELEASE"
 	cancelAction  = "CANCEL"
@@ -49,8 +48,7 @@ func Service(warehouse Warehouse) topology.Service {
 			topology.Asked("StopFulfilment", onStop),
 			topology.Asked("WarehouseReported", onReported),
 			topology.Asked("CarrierReported", onScanned),
-			topology.Outcome("wms.release", topology.ByKey, warehouse.Release, onAnswered),
-			topology.Outcome("wms.cancel", topology.ByKey, warehouse.Cancel, onAnswered),
+			topology.Outcome("wms.ask", topology.ByKey, warehouse.Ask, onAnswered),
 			topology.Due("waiting", onWaited),
 		)},
 		Intakes: []topology.Intake{warehouseIntake(), carrierIntake()},
@@ -132,17 +130,17 @@ func proceed(f *Fulfilment, t *topology.Turn) error {
 			Envelope: of(s), ShipmentID: s.ID, Node: s.Node, Lines: lines(f, s), Value: value(f, s), Currency: f.Currency,
 			ShipBy: f.shipBy(s), PromisedBy: f.PromisedBy,
 		}, s.ID)
-		request := releaseRequest{ShipmentID: s.ID, Node: s.Node, ShipBy: f.shipBy(s)}
+		request := warehouseRequest{Action: releaseAction, ShipmentID: s.ID, Node: s.Node, ShipBy: f.shipBy(s)}
 		for _, p := range s.Parts {
 			request.Lines = append(request.Lines, Reported{p.Line, p.SKU, p.Quantity})
 		}
-		t.Intend("wms.release", request, s.ID)
+		t.Intend("wms.ask", request, releaseAction+"/"+s.ID)
 	}
 	for i := range f.Shipments {
 		// A cancellation that overtakes its release would find nothing to hold.
 		if s := &f.Shipments[i]; s.Held == wanted && s.Released && s.holdable() {
 			s.Held = asked
-			t.Intend("wms.cancel", cancelRequest{s.ID}, s.ID)
+			t.Intend("wms.ask", warehouseRequest{Action: cancelAction, ShipmentID: s.ID}, cancelAction+"/"+s.ID)
 		}
 	}
 	if kept, gone, ok := f.stopped(); ok {

@@ -86,10 +86,8 @@ func (w *world) answer(t interface{ Fatalf(string, ...any) }, accept bool) {
 		i := w.intents[0]
 		w.intents = w.intents[1:]
 		w.do(t, func(f *Fulfilment, turn *topology.Turn) error {
-			if r, ok := i.Request.(releaseRequest); ok {
-				return onAnswered(f, warehouseAnswered{Action: releaseAction, ShipmentID: r.ShipmentID, Accepted: true}, turn)
-			}
-			return onAnswered(f, warehouseAnswered{Action: cancelAction, ShipmentID: i.Request.(cancelRequest).ShipmentID, Accepted: accept}, turn)
+			r := i.Request.(warehouseRequest)
+			return onAnswered(f, warehouseAnswered{Action: r.Action, ShipmentID: r.ShipmentID, Accepted: accept || r.Action == releaseAction}, turn)
 		})
 	}
 }

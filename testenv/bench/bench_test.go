@@ -197,23 +197,41 @@ func (r *rig) bare(b *testing.B, size, n int) time.Duration {
 // step, encode, changelog, checkpoint) against a bare copy of the same bytes.
 func BenchmarkEcho(b *testing.B) {
 	for _, size := range []int{100, 5_000, 20_000} {
-		b.Run(fmt.Sprintf("records=%d", size), func(b *testing.B) {
-			n := max(size, 20_000)
-			for b.Loop() {
-				b.StopTimer()
-				r := newRig(b)
-				if _, err := stream.Apply(b.Context(), r.config(b, size), []topology.Service{echo()}); err != nil {
-					b.Fatal(err)
-				}
-				r.fill(b, n)
-				bare := r.bare(b, size, n)
-				b.StartTimer()
-				took := r.runtime(b, size)
-				b.ReportMetric(float64(n)/took.Seconds(), "records/s")
-				b.ReportMetric(float64(n)/bare.Seconds(), "bare-records/s")
-				b.ReportMetric(bare.Seconds()/took.Seconds(), "ratio")
-			}
-		})
+		b.Run(fmt.Sprintf("records=%d", size), func(b *testing.B) { measure(b, size, max(size, 20_000)) })
+	}
+}
+
+// BenchmarkTransaction: the same with one record a transaction, so what counts
+// is the round trips.
+func BenchmarkTransaction(b *testing.B) { measure(b, 1, 1000) }
+
+// measure moves n records, size in a transaction, by the runtime and bare.
+func measure(b *testing.B, size, n int) {
+	for b.Loop() {
+		b.StopTimer()
+		r := newRig(b)
+		if _, err := stream.Apply(b.Context(), r.config(b, size), []topology.Service{echo()}); err != nil {
+			b.Fatal(err)
+		}
+		r.fill(b, n)
+		bare := r.bare(b, size, n)
+		b.StartTimer()
+		took := r.runtime(b, size)
+		b.ReportMetric(float64(n)/took.Seconds(), "records/s")
+		b.ReportMetric(float64(n)/bare.Seconds(), "bare-records/s")
+		b.ReportMetric(bare.Seconds()/took.Seconds(), "ratio")
+	}
+}
+
+// BenchmarkStep: a step by itself, with its outputs.
+func BenchmarkStep(b *testing.B) {
+	step := echo().Sets[0].Handlers[0]
+	at := time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
+	for b.Loop() {
+		t := topology.Turn{Cause: topology.Cause{Key: "acme/web-1"}, Now: at}
+		if err := step.Apply(&row{}, read{Score: 7}, &t); err != nil || len(t.Outputs().Facts) != 1 {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -52,6 +52,7 @@ type Limits struct {
 	IdleCommit         time.Duration // offsets of inputs without effect are committed this late; 1 s
 	EndSample          time.Duration // between two looks at the inputs' ends for a due timer; 200 ms
 	HoldTimers         time.Duration // longest wait of a due timer for a lagging input; 5 min
+	WatchEvery         time.Duration // between two looks at how far watched services have read; 1 s
 	RebuildBackoff     time.Duration // before a failed session is built anew; 100 ms, doubling to 10 s
 	BreakerWindow      int           // inputs over which defects are counted; 1,000
 	BreakerShare       float64       // share of defects that stops the service; 0.5
@@ -78,6 +79,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.IdleCommit, time.Second)
 	def(&l.EndSample, 200*time.Millisecond)
 	def(&l.HoldTimers, 5*time.Minute)
+	def(&l.WatchEvery, time.Second)
 	def(&l.RebuildBackoff, 100*time.Millisecond)
 	def(&l.BreakerWindow, 1000)
 	def(&l.BreakerShare, 0.5)

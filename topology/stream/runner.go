@@ -178,6 +178,11 @@ func (r *Runner) Run(ctx context.Context) error {
 	for _, v := range r.views {
 		g.Go(func() error { return r.supervise(ctx, v) })
 	}
+	for _, p := range r.plans {
+		if p.service.Watch != nil && !r.config.Clock.Settled() {
+			g.Go(func() error { return r.watch(ctx, p.service) })
+		}
+	}
 	for _, w := range r.workers {
 		g.Go(func() error {
 			defer w.alarm.Stop()

@@ -68,6 +68,12 @@ func (p *plan) prepare(ctx context.Context, c Config) error {
 			}
 		}
 	}
+	if w := p.service.Watch; w != nil {
+		name := topology.NameOf(w.Message(topology.Position{}))
+		if err := c.Wire.Prepare(ctx, topology.InboxTopic(p.service.Name), name); err != nil {
+			return fmt.Errorf("prepare %s: %w", name, err)
+		}
+	}
 	for _, in := range p.service.Intakes {
 		for _, o := range in.Writes {
 			topic := topology.InboxTopic(o.Inbox)

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
@@ -24,16 +25,23 @@ type options struct {
 	prefix   string
 	state    string
 	instance string
-	fraud    string
+	world    services.Config
 }
 
 func (o *options) bind(f *pflag.FlagSet) {
+	o.world.Now = time.Now
 	f.StringSliceVar(&o.brokers, "brokers", list("TROUPE_BROKERS"), "Kafka bootstrap servers, host:port,…")
 	f.StringVar(&o.registry, "registry", os.Getenv("TROUPE_REGISTRY"), "URL of the schema registry")
 	f.StringVar(&o.prefix, "prefix", os.Getenv("TROUPE_PREFIX"), "prefix of every name on the broker")
 	f.StringVar(&o.state, "state", os.Getenv("TROUPE_STATE"), "directory for state; empty for a temporary one")
 	f.StringVar(&o.instance, "instance", or(os.Getenv("TROUPE_INSTANCE"), "0"), "stable name of this process's place among its like")
-	f.StringVar(&o.fraud, "fraud-url", os.Getenv("TROUPE_FRAUD_URL"), "URL of the fraud scoring service")
+	w := &o.world
+	f.StringVar(&w.Scoring, "scoring-url", os.Getenv("TROUPE_SCORING_URL"), "URL of the fraud scoring service")
+	f.StringVar(&w.Provider, "provider-url", os.Getenv("TROUPE_PROVIDER_URL"), "URL of the payment provider")
+	f.StringVar(&w.Warehouse, "warehouse-url", os.Getenv("TROUPE_WAREHOUSE_URL"), "URL of the warehouse management system")
+	f.StringVar(&w.ERP, "erp-url", os.Getenv("TROUPE_ERP_URL"), "URL of the ERP's SOAP endpoint")
+	f.StringVar(&w.Mail, "mail", or(os.Getenv("TROUPE_MAIL"), "localhost:25"), "mail server, host:port")
+	f.StringVar(&w.MailFrom, "mail-from", or(os.Getenv("TROUPE_MAIL_FROM"), "orders@localhost"), "sender of mails")
 }
 
 func list(name string) []string {
@@ -50,8 +58,6 @@ func or(s, otherwise string) string {
 	return s
 }
 
-func (o *options) services() []topology.Service { return services.All(services.Config{Fraud: o.fraud}) }
-
 // admin is a configuration that talks to the broker but runs nothing.
 func (o *options) admin() (stream.Config, error) {
 	estate, err := topology.DefaultEstate()
@@ -65,7 +71,7 @@ func (o *options) admin() (stream.Config, error) {
 }
 
 // runtime is a whole configuration. close releases what it opened.
-func (o *options) runtime(log *slog.Logger, r prometheus.Registerer) (c stream.Config, closeAll func() error, err error) {
+func (o *options) runtime(business clock.Clock, log *slog.Logger, r prometheus.Registerer) (c stream.Config, closeAll func() error, err error) {
 	if c, err = o.admin(); err != nil {
 		return c, nil, err
 	}
@@ -84,7 +90,7 @@ func (o *options) runtime(log *slog.Logger, r prometheus.Registerer) (c stream.C
 	if err != nil {
 		return c, nil, err
 	}
-	c.Wire, c.Clock, c.Store = schemas.NewWire(catalogue, registry), clock.Wall(), store
+	c.Wire, c.Clock, c.Store = schemas.NewWire(catalogue, registry), business, store
 	c.Log, c.Metrics, c.Instance = log, stream.NewMetrics(r), o.instance
 	return c, store.Close, nil
 }

@@ -1,46 +1,57 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"slices"
-	"time"
 
-	"github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
+	"troupe/services"
 	"troupe/topology"
+	"troupe/topology/clock"
 	"troupe/topology/stream"
 )
 
 func runCommand(o *options) *cobra.Command {
+	l := &laptop{options: o}
 	c := &cobra.Command{
-		Use: "run SERVICE…", Short: "Run services against a Kafka and a registry", Args: cobra.MinimumNArgs(1),
-		Long: `Run one or more services in this process, each as its own consumer group.
-The topics must be there: see troupe topology apply.`,
-		Example: "  troupe run fraud --brokers localhost:9092 --registry http://localhost:8081 --state /var/lib/troupe",
+		Use: "run all | SERVICE…", Short: "Run services, or the whole estate", Args: cobra.MinimumNArgs(1),
+		Long: `Run one or more services in this process, each as its own consumer group, against
+a Kafka and a registry. The topics must be there: see troupe topology apply.
+
+"all" is every service. Without --brokers it brings all that it needs: an embedded
+broker and registry, and a simulated world with invented orders in quickened time.`,
+		Example: `  troupe run all
+  troupe run fraud payment --brokers localhost:9092 --registry http://localhost:8081 --state /var/lib/troupe`,
 	}
-	listen := c.Flags().String("listen", "127.0.0.1:8080", "address for intakes (/<service>/…), /metrics, /livez and /readyz")
-	c.RunE = func(cmd *cobra.Command, args []string) error { return serve(cmd, o, args, *listen) }
+	f := c.Flags()
+	f.StringVar(&l.listen.services, "listen", "127.0.0.1:8080", "address for intakes (/<service>/…), /tracking/…, /metrics, /livez and /readyz")
+	f.StringVar(&l.listen.edge, "edge-listen", "127.0.0.1:8081", "address of the edge (run all, embedded)")
+	f.StringVar(&l.listen.workbench, "workbench-listen", "127.0.0.1:8082", "address of the workbench (run all, embedded; run workbench)")
+	f.Float64Var(&l.speed, "speed", 1200, "business seconds a second (run all, embedded)")
+	f.Float64Var(&l.rate, "rate", 20, "invented orders a business hour (run all, embedded)")
+	f.Uint64Var(&l.seed, "seed", 1, "of the invented orders (run all, embedded)")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 && args[0] == "all" && len(o.brokers) == 0 {
+			return l.run(cmd)
+		}
+		return serve(cmd, o, args, l.listen)
+	}
 	return c
 }
 
-// shutdownGrace is what a request in flight is given when the process stops.
-const shutdownGrace = 3 * time.Second
-
-func serve(cmd *cobra.Command, o *options, names []string, listen string) (err error) {
-	chosen, err := choose(o.services(), names)
+func serve(cmd *cobra.Command, o *options, names []string, at addresses) (err error) {
+	contexts, err := services.New(o.world)
 	if err != nil {
 		return err
 	}
+	if contexts.All, err = choose(contexts.All, names); err != nil {
+		return err
+	}
 	metrics := prometheus.NewRegistry()
-	config, closeAll, err := o.runtime(slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil)), metrics)
+	config, closeAll, err := o.runtime(clock.Wall(), slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil)), metrics)
 	if err != nil {
 		return err
 	}
@@ -49,42 +60,34 @@ func serve(cmd *cobra.Command, o *options, names []string, listen string) (err e
 			err = cerr
 		}
 	}()
-	runner, err := stream.New(cmd.Context(), config, chosen)
+	runner, err := stream.New(cmd.Context(), config, contexts.All)
 	if err != nil {
 		return err
 	}
-	lis, err := net.Listen("tcp", listen)
+	d, err := open("services", at.services, door(runner, contexts, metrics))
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
 	}
-	server := &http.Server{Handler: door(runner, chosen, metrics), ReadHeaderTimeout: 5 * time.Second}
-	fmt.Fprintf(cmd.ErrOrStderr(), "running %v; metrics at http://%s/metrics\n", names, lis.Addr())
-	return runAll(cmd, runner, server, lis)
-}
-
-// runAll runs the runner and the server until the command is told to stop or
-// one of them fails.
-func runAll(cmd *cobra.Command, runner *stream.Runner, server *http.Server, lis net.Listener) error {
-	ctx, stop := context.WithCancel(cmd.Context())
-	var g run.Group
-	g.Add(func() error { return runner.Run(ctx) }, func(error) { stop() })
-	g.Add(func() error {
-		if err := server.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve: %w", err)
+	doors := []*listener{d}
+	fmt.Fprintf(cmd.ErrOrStderr(), "running %v; metrics at %s/metrics\n", names, d.url())
+	if slices.ContainsFunc(contexts.All, func(s topology.Service) bool { return s.Name == "workbench" }) {
+		w, err := open("workbench", at.workbench, whenReady(runner, contexts.Workbench.Handler()))
+		if err != nil {
+			return err
 		}
-		return nil
-	}, func(error) {
-		grace, cancel := context.WithTimeout(context.Background(), shutdownGrace)
-		defer cancel()
-		_ = server.Shutdown(grace) // what has not ended by then is cut off
-	})
-	return g.Run()
+		doors = append(doors, w)
+		fmt.Fprintf(cmd.ErrOrStderr(), "workbench at %s\n", w.url())
+	}
+	return runAll(cmd.Context(), runner, doors...)
 }
 
 // choose finds services by name.
 func choose(all []topology.Service, names []string) ([]topology.Service, error) {
 	var chosen []topology.Service
 	var known []string
+	if slices.Equal(names, []string{"all"}) {
+		return all, nil
+	}
 	for _, s := range all {
 		known = append(known, s.Name)
 		if slices.Contains(names, s.Name) {
@@ -97,22 +100,4 @@ func choose(all []topology.Service, names []string) ([]topology.Service, error) 
 		}
 	}
 	return chosen, nil
-}
-
-// door serves what a process shows over HTTP.
-func door(runner *stream.Runner, chosen []topology.Service, metrics *prometheus.Registry) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := runner.Check(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		}
-	})
-	for _, s := range chosen {
-		if intakes := runner.Intakes(s.Name); intakes != nil {
-			mux.Handle("/"+s.Name+"/", http.StripPrefix("/"+s.Name, intakes))
-		}
-	}
-	return mux
 }

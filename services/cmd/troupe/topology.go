@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"troupe/services"
 	"troupe/topology"
 	"troupe/topology/stream"
 )
@@ -24,7 +25,11 @@ func topologyCommand(o *options) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprint(cmd.OutOrStdout(), topology.Mermaid(estate, o.services()))
+		contexts, err := services.New(o.world)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprint(cmd.OutOrStdout(), topology.Mermaid(estate, contexts.All))
 		return err
 	}
 	c.AddCommand(graph,
@@ -36,11 +41,14 @@ func topologyCommand(o *options) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				all := o.services()
-				if err := topology.Validate(estate, all); err != nil {
+				contexts, err := services.New(o.world)
+				if err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "%d services and %d public topics agree\n", len(all), len(estate.Topics))
+				if err := topology.Validate(estate, contexts.All); err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "%d services and %d public topics agree\n", len(contexts.All), len(estate.Topics))
 				return nil
 			},
 		},
@@ -52,7 +60,11 @@ func topologyCommand(o *options) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				made, err := stream.Apply(cmd.Context(), config, o.services())
+				contexts, err := services.New(o.world)
+				if err != nil {
+					return err
+				}
+				made, err := stream.Apply(cmd.Context(), config, contexts.All)
 				for _, t := range made {
 					fmt.Fprintln(cmd.OutOrStdout(), t)
 				}

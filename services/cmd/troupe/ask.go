@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"troupe/services/workbench"
+)
+
+// client asks a workbench: what people see there and what the command line says
+// is one and the same.
+type client struct{ url, output string }
+
+func (c *client) bind(cmd *cobra.Command) {
+	f := cmd.PersistentFlags()
+	f.StringVar(&c.url, "workbench", or(os.Getenv("TROUPE_WORKBENCH"), "http://127.0.0.1:8082"), "URL of the workbench")
+	f.StringVarP(&c.output, "output", "o", "text", "text or json")
+}
+
+// askTimeout bounds a question to the workbench.
+const askTimeout = 10 * time.Second
+
+// maxAnswer bounds what is read of its answer, in bytes.
+const maxAnswer = 64 << 20
+
+// ask reads a page as JSON. With -o json it is printed as it came, and text is
+// not called.
+func (c *client) ask(cmd *cobra.Command, path string, into any, text func(io.Writer)) error {
+	if c.output != "text" && c.output != "json" {
+		return usageError{fmt.Errorf("output %q: text or json", c.output)}
+	}
+	b, err := c.get(cmd.Context(), path)
+	if err != nil {
+		return err
+	}
+	if c.output == "json" {
+		_, err := cmd.OutOrStdout().Write(b)
+		return err
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		return fmt.Errorf("the workbench at %s answers in a shape of another version: %w", c.url, err)
+	}
+	t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	text(t)
+	return t.Flush()
+}
+
+func (c *client) get(ctx context.Context, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.url, "/")+path, nil)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("workbench: %w", err)}
+	}
+	req.Header.Set("Accept", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask the workbench: %w; is it running (troupe run all, troupe run workbench), and where (--workbench)?", err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("ask the workbench: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		var problem struct{ Detail string }
+		_ = json.Unmarshal(b, &problem) // without one the status says it all
+		return nil, fmt.Errorf("the workbench says %s: %s", resp.Status, problem.Detail)
+	}
+	return b, nil
+}
+
+func statusCommand() *cobra.Command {
+	c := &client{}
+	cmd := &cobra.Command{
+		Use: "status", Short: "What is wrong, by causes, the gravest first", Args: cobra.NoArgs,
+		Example: "  troupe status --workbench http://127.0.0.1:8082",
+	}
+	c.bind(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		var s workbench.Status
+		return c.ask(cmd, "/", &s, func(w io.Writer) {
+			fmt.Fprintf(w, "%s\n", s.Headline)
+			for _, t := range s.Causes {
+				fmt.Fprintf(w, "%s\t%d %s\t%s\tsince %s\n", t.Says, t.Count, t.Of, t.Kind, instant(t.Since))
+			}
+			for _, p := range s.Phases {
+				fmt.Fprintf(w, "%s\t%d flows\n", p.Phase, p.Flows)
+			}
+		})
+	}
+	return cmd
+}
+
+func flowCommand() *cobra.Command {
+	c := &client{}
+	cmd := &cobra.Command{Use: "flow", Short: "Flows, and what they are owed"}
+	c.bind(cmd)
+	cmd.AddCommand(&cobra.Command{
+		Use: "show ORDER", Short: "One flow: what happened, and what is owed but absent", Args: cobra.ExactArgs(1),
+		Long:    "ORDER is an order's number, the beginning of it, tenant/order, or the number of a thing that belongs to it, such as a shipment or an invoice.",
+		Example: "  troupe flow show web-000017\n  troupe flow show acme/web-000017 -o json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := c.find(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			var a workbench.FlowAnswer
+			return c.ask(cmd, path, &a, func(w io.Writer) { showFlow(w, &a) })
+		},
+	})
+	return cmd
+}
+
+// find is the address of the flow that a number means.
+func (c *client) find(ctx context.Context, number string) (string, error) {
+	b, err := c.get(ctx, "/flows?q="+url.QueryEscape(number))
+	if err != nil {
+		return "", err
+	}
+	var found workbench.Flows
+	if err := json.Unmarshal(b, &found); err != nil {
+		return "", fmt.Errorf("the workbench at %s answers in a shape of another version: %w", c.url, err)
+	}
+	for _, f := range found.Flows {
+		if f.Order == number || len(found.Flows) == 1 {
+			return f.Link(), nil
+		}
+	}
+	if len(found.Flows) == 0 {
+		return "", fmt.Errorf("the workbench knows no flow of %q", number)
+	}
+	return "", fmt.Errorf("%q may mean %d flows, such as %s and %s: say more of it", number, found.Part.Total, found.Flows[0].Order, found.Flows[1].Order)
+}
+
+func showFlow(w io.Writer, a *workbench.FlowAnswer) {
+	f := a.Flow
+	fmt.Fprintf(w, "%s/%s is %s since %s; placed %s, promised by %s\n\n", f.Tenant, f.Order, f.Phase, instant(f.PhaseSince), instant(f.PlacedAt), instant(f.PromisedBy))
+	for _, x := range a.Facts {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s/%d@%d\n", instant(x.At), x.Source, x.Event, x.Says, x.Topic, x.Partition, x.Offset)
+	}
+	if a.Left != "" {
+		fmt.Fprintln(w, a.Left)
+	}
+	for _, o := range a.Overdue {
+		fmt.Fprintf(w, "OVERDUE\t%s\t%s\tdue %s, because of %s: %s\n", o.Owner, strings.Join(o.Events, " or "), instant(o.DueAt), o.CauseType, o.NextAction)
+	}
+	for _, o := range a.Expected {
+		fmt.Fprintf(w, "owed\t%s\t%s\twithin %s of %s\n", o.Owner, strings.Join(o.Events, " or "), or(o.Within, "reconciliation's time"), o.CauseType)
+	}
+	for _, m := range a.Mismatches {
+		fmt.Fprintf(w, "%s\treconciliation\t%s\t%s: expected %s, actual %s\n", m.State, m.Code, m.Subject, m.Amount(m.Expected), m.Amount(m.Actual))
+	}
+	for _, x := range a.Exceptions {
+		fmt.Fprintf(w, "exception\t%s\t%s\t%s/%d@%d: %s\n", x.Service, x.Cause, x.Topic, x.Partition, x.Offset, x.Detail)
+	}
+}
+
+func reconCommand() *cobra.Command {
+	c := &client{}
+	cmd := &cobra.Command{Use: "recon", Short: "Differences between ledgers"}
+	c.bind(cmd)
+	var state, code string
+	ls := &cobra.Command{
+		Use: "ls", Short: "List mismatches", Args: cobra.NoArgs,
+		Example: "  troupe recon ls\n  troupe recon ls --state cleared --code SHIPPED_NOT_RELEASED",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var l workbench.Mismatches
+			path := "/mismatches?" + url.Values{"state": {state}, "code": {code}}.Encode()
+			return c.ask(cmd, path, &l, func(w io.Writer) {
+				fmt.Fprintf(w, "CODE\tORDER\tSUBJECT\tSTATE\tEXPECTED\tACTUAL\tAT RISK\tSINCE\n")
+				for _, m := range l.Mismatches {
+					fmt.Fprintf(w, "%s\t%s/%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Code, m.Tenant, m.Order, m.Subject, m.State,
+						m.Amount(m.Expected), m.Amount(m.Actual), m.Amount(m.AtRisk), instant(m.Since))
+				}
+				fmt.Fprintf(w, "%d of %d\n", len(l.Mismatches), l.Part.Total)
+			})
+		},
+	}
+	ls.Flags().StringVar(&state, "state", "open", "open, cleared, accepted or all")
+	ls.Flags().StringVar(&code, "code", "", "one code only")
+	cmd.AddCommand(ls)
+	return cmd
+}
+
+func instant(t time.Time) string {
+	if t.IsZero() {
+		return "–"
+	}
+	return t.UTC().Format("2006-01-02 15:04")
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"troupe/testenv/scan"
+	"troupe/testenv/tally"
+	"troupe/topology/stream"
+)
+
+// audit reads every topic once and says what became of the orders.
+func audit(ctx context.Context, c stream.Config) (tally.Report, error) {
+	t, err := tally.New(c.Wire)
+	if err != nil {
+		return tally.Report{}, err
+	}
+	var topics []string
+	for _, topic := range c.Estate.Topics {
+		topics = append(topics, topic.Name)
+	}
+	_, err = scan.Topics(ctx, scan.Config{Brokers: c.Brokers, Options: c.Options, Prefix: c.Prefix, Topics: topics}, func(r scan.Record) error {
+		return t.Add(ctx, r.Value)
+	})
+	return t.Report(), err
+}
+
+// transactions counts those that this process committed.
+func transactions(metrics *prometheus.Registry) int {
+	families, err := metrics.Gather()
+	if err != nil {
+		return 0 // the figure is a courtesy
+	}
+	n := 0.0
+	for _, f := range families {
+		if f.GetName() != "troupe_transactions_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "outcome" && l.GetValue() == "committed" {
+					n += m.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	return int(n)
+}
+
+// show prints a report.
+func show(w io.Writer, r tally.Report, format string) error {
+	if format == "json" {
+		out := json.NewEncoder(w)
+		out.SetIndent("", "  ")
+		return out.Encode(r)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(name string, value any) { fmt.Fprintf(t, "%s\t%v\n", name, value) }
+	row("orders", fmt.Sprintf("%d placed, %d rejected", r.Placed, r.Rejected))
+	row("dispatched", fmt.Sprintf("%d orders in %d shipments, %d split; %d delivered", r.OrdersDispatched, r.ShipmentsDispatched, r.OrdersSplit, r.OrdersDelivered))
+	row("cancelled", fmt.Sprintf("%d, of which %d voided and %d refunded; %d refused", r.OrdersCancelled, r.OrdersVoided, r.OrdersRefunded, r.CancellationsRefused))
+	row("invoices, mails", fmt.Sprintf("%d, %d", r.Invoices, r.Mails))
+	row("tenders", fmt.Sprintf("%s; %d orders mix kinds", counts(r.Tenders), r.OrdersMixedTenders))
+	row("money (minor units)", fmt.Sprintf("tenders %d, dispatched %d, refunded %d", r.Money.Tenders, r.Money.Dispatched, r.Money.Refunded))
+	row("flows", counts(r.Flows))
+	row("overdue (orders)", counts(r.Overdue))
+	row("mismatches (orders)", counts(r.Mismatches))
+	row("  open, at risk", fmt.Sprintf("%s; %s", counts(r.MismatchesOpen), counts(r.MoneyAtRisk)))
+	row("exceptions", r.Exceptions)
+	row("invariants", fmt.Sprintf("%d checked, %d violations", len(r.Invariants), r.Violations()))
+	row("run", fmt.Sprintf("%d events, %d transactions, %.1f s", r.Events, r.Transactions, r.WallSeconds))
+	return t.Flush()
+}
+
+func counts[N int | int64](m map[string]N) string {
+	if len(m) == 0 {
+		return "none"
+	}
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, fmt.Sprintf("%s %d", name, m[name]))
+	}
+	return strings.Join(out, ", ")
+}

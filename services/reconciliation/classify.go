@@ -1,0 +1,436 @@
+package reconciliation
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"troupe/schemas/money"
+)
+
+// Difference is what two ledgers disagree on.
+type Difference struct {
+	Code, Subject    string
+	Expected, Actual int64     // minor units, or units of a line
+	AtRisk           int64     // minor units
+	NotBefore        time.Time // its grace does not begin earlier
+	Tolerated        bool
+	Grave            bool
+	// Absorbed is what of another difference is named here and nowhere else:
+	// money not captured for what was not released, units not billed that were
+	// never ordered.
+	Absorbed int64
+	Evidence []Fact
+}
+
+func (d Difference) delta() int64 { return d.Actual - d.Expected }
+
+// classify names every difference that the ledger shows as of a time, each unit
+// of it once.
+func (r Rules) classify(l *Ledger, at time.Time) []Difference {
+	c := classifier{rules: r, Ledger: l.asOf(at)}
+	c.release()
+	c.match()
+	found := slices.Concat(c.unreleased(), c.quantities(), c.prices(), c.money())
+	if !c.Placed.known() {
+		found = append(c.unknown(), found...)
+	}
+	return found
+}
+
+// classifier is a ledger with what follows from it.
+type classifier struct {
+	*Ledger
+	rules    Rules
+	released []release   // as the dispatches stand in the ledger
+	items    []*item     // every shipment line that left or was billed, in the order of its name
+	overs    []overspill // lines of which more left than was ordered
+}
+
+// release is whether a dispatch had been allowed, and since when that and the
+// dispatch both hold.
+type release struct {
+	done  bool
+	since time.Time
+}
+
+// item is a line of a shipment: what left of it and what was billed.
+type item struct {
+	shipment string
+	line     int32
+
+	left      int32
+	leftGross int64
+	over      int32 // of these, beyond what was ordered
+
+	billed      int32 // less credits
+	billedNet   int64
+	billedGross int64
+	again       int32 // billed with the same content under another number
+	rounded     int64 // bills of a part of the order's line, each rounded by itself
+
+	bills    []bill
+	evidence []Fact
+}
+
+// bill is the first document with some content.
+type bill struct{ document, content string }
+
+// overspill is a line of which more left than was ordered.
+type overspill struct {
+	line           int32
+	allowed, left  int32
+	unbilled, risk int64
+	evidence       []Fact
+}
+
+func (c *classifier) ordered(line int32) (Line, bool) {
+	i := slices.IndexFunc(c.Lines, func(l Line) bool { return l.Line == line })
+	if i < 0 {
+		return Line{Line: line}, false
+	}
+	return c.Lines[i], true
+}
+
+// release finds out which dispatches were allowed. Of a line's units those that
+// left first use up its reservation; units that nobody ordered need none, they
+// have a code of their own.
+func (c *classifier) release() {
+	needed := map[int32]int32{}
+	for _, d := range c.Dispatches {
+		r := release{done: c.Cleared.known() && c.Secured.known(), since: latest(d.At, c.Cleared.At, c.Secured.At)}
+		for _, p := range d.Parts {
+			needed[p.Line] += p.Quantity
+			n := needed[p.Line]
+			if c.Placed.known() {
+				l, _ := c.ordered(p.Line)
+				n = min(n, l.Quantity)
+			}
+			i := slices.IndexFunc(c.Promises, func(s Promise) bool { return s.Line == p.Line && s.Quantity >= n })
+			switch {
+			case n == 0:
+			case i < 0:
+				r.done = false
+			default:
+				r.since = latest(r.since, c.Promises[i].At)
+			}
+		}
+		c.released = append(c.released, r)
+	}
+}
+
+func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
+
+func (c *classifier) item(shipment string, line int32) *item {
+	at, found := slices.BinarySearchFunc(c.items, 0, func(i *item, _ int) int {
+		return cmp.Or(cmp.Compare(i.shipment, shipment), cmp.Compare(i.line, line))
+	})
+	if !found {
+		c.items = slices.Insert(c.items, at, &item{shipment: shipment, line: line})
+	}
+	return c.items[at]
+}
+
+// match gathers what left and what was billed per shipment line.
+func (c *classifier) match() {
+	for _, d := range c.Dispatches {
+		for _, p := range d.Parts {
+			i := c.item(d.Shipment, p.Line)
+			i.left += p.Quantity
+			i.leftGross += p.Gross
+			i.evidence = append(i.evidence, d.Fact)
+		}
+	}
+	if c.Placed.known() {
+		c.spill()
+	}
+	voided := func(invoice string) bool {
+		return slices.ContainsFunc(c.Voids, func(v Void) bool { return v.Invoice == invoice })
+	}
+	for _, d := range c.Invoices {
+		if !voided(d.Number) {
+			c.bill(d, 1)
+		}
+	}
+	for _, d := range c.Credits {
+		if !voided(d.Of) { // with the invoice went what was credited of it
+			c.bill(d, -1)
+		}
+	}
+}
+
+// spill finds the units that left beyond what was ordered: of each line those
+// that left last.
+func (c *classifier) spill() {
+	left := map[int32]int32{}
+	for _, d := range c.Dispatches {
+		for _, p := range d.Parts {
+			l, _ := c.ordered(p.Line)
+			allowed := max(0, l.Quantity-c.cancelled(p.Line))
+			before := max(left[p.Line], allowed)
+			left[p.Line] += p.Quantity
+			over := left[p.Line] - before
+			if over <= 0 {
+				continue
+			}
+			i := c.item(d.Shipment, p.Line)
+			i.over += over
+			o := slices.IndexFunc(c.overs, func(o overspill) bool { return o.line == p.Line })
+			if o < 0 {
+				o = len(c.overs)
+				c.overs = append(c.overs, overspill{line: p.Line, allowed: allowed})
+			}
+			c.overs[o].left = left[p.Line]
+			c.overs[o].risk += c.worth(i, over)
+			c.overs[o].evidence = append(c.overs[o].evidence, d.Fact)
+		}
+	}
+	slices.SortFunc(c.overs, func(a, b overspill) int { return cmp.Compare(a.line, b.line) })
+}
+
+// cancelled is what of a line is not wanted any more; shipment's word and the
+// decision that follows it say the same.
+func (c *classifier) cancelled(line int32) (n int32) {
+	for _, list := range [][]Units{c.Stop.Cancelled, c.Cancelled.Lines} {
+		var said int32
+		for _, u := range list {
+			if u.Line == line {
+				said += u.Quantity
+			}
+		}
+		n = max(n, said)
+	}
+	return n
+}
+
+// bill adds a document's lines, or with a sign of -1 takes them off.
+func (c *classifier) bill(d Document, sign int32) {
+	for _, b := range d.Lines {
+		i := c.item(b.Shipment, b.Line)
+		i.billed += sign * b.Quantity
+		i.billedNet += int64(sign) * b.Net
+		i.billedGross += int64(sign) * b.Gross
+		i.evidence = append(i.evidence, d.Fact)
+		if l, _ := c.ordered(b.Line); b.Quantity != l.Quantity {
+			i.rounded++
+		}
+		if sign < 0 || b.Content == "" {
+			continue
+		}
+		first := slices.IndexFunc(i.bills, func(had bill) bool { return had.content == b.Content })
+		switch {
+		case first < 0:
+			i.bills = append(i.bills, bill{d.Number, b.Content})
+		case i.bills[first].document != d.Number:
+			i.again += b.Quantity
+		}
+	}
+}
+
+// worth is the value of units of a shipment line: by the order's prices, else
+// by what left, else by what was billed.
+func (c *classifier) worth(i *item, units int32) int64 {
+	switch l, ok := c.ordered(i.line); {
+	case ok && l.Quantity > 0:
+		return money.Share(l.Gross, 0, units, l.Quantity)
+	case i.left > 0:
+		return money.Share(i.leftGross, 0, units, i.left)
+	case i.billed > 0:
+		return money.Share(i.billedGross, 0, units, i.billed)
+	}
+	return 0
+}
+
+// unknown names the documents of an order that nobody has placed.
+func (c *classifier) unknown() (found []Difference) {
+	for _, d := range c.Invoices {
+		if !slices.ContainsFunc(c.Voids, func(v Void) bool { return v.Invoice == d.Number }) {
+			found = append(found, Difference{
+				Code: unknownReference, Subject: d.Number, Actual: d.Gross, AtRisk: abs(d.Gross), Evidence: []Fact{d.Fact},
+			})
+		}
+	}
+	return found
+}
+
+// unreleased names the dispatches that were not allowed. They take in what is
+// not captured, up to what they are worth.
+func (c *classifier) unreleased() (found []Difference) {
+	missing := max(0, c.dispatchedValue()-c.net())
+	for i, d := range c.Dispatches {
+		if c.released[i].done {
+			continue
+		}
+		absorbed := min(missing, d.Value)
+		missing -= absorbed
+		found = append(found, Difference{
+			Code: shippedNotReleased, Subject: d.Shipment, Actual: d.Value, AtRisk: d.Value, Absorbed: absorbed,
+			Evidence: evidence(d.Fact),
+		})
+	}
+	return found
+}
+
+// quantities names what left, was ordered and was billed in different numbers.
+func (c *classifier) quantities() (found []Difference) {
+	for _, i := range c.items {
+		found = append(found, c.quantity(i)...)
+	}
+	for _, o := range c.overs {
+		found = append(found, Difference{
+			Code: shippedNotOrdered, Subject: strconv.Itoa(int(o.line)), Expected: int64(o.allowed), Actual: int64(o.left),
+			AtRisk: o.risk, Absorbed: o.unbilled, Evidence: evidence(o.evidence...),
+		})
+	}
+	return found
+}
+
+// quantity compares a shipment line with its bills. What is unbilled of units
+// that were never ordered is named there; what is billed beyond what left is
+// billed again if the line had left or the bill is a copy, else too early.
+func (c *classifier) quantity(i *item) (found []Difference) {
+	subject := i.shipment + "/" + strconv.Itoa(int(i.line))
+	add := func(code string, expected, actual int32) {
+		if expected != actual {
+			found = append(found, Difference{
+				Code: code, Subject: subject, Expected: int64(expected), Actual: int64(actual),
+				AtRisk: abs(c.worth(i, actual-expected)), Evidence: evidence(i.evidence...),
+			})
+		}
+	}
+	switch excess := i.billed - i.left; {
+	case excess < 0:
+		absorbed := min(-excess, i.over)
+		if o := slices.IndexFunc(c.overs, func(o overspill) bool { return o.line == i.line }); o >= 0 {
+			c.overs[o].unbilled += int64(absorbed)
+		}
+		add(shippedNotInvoiced, i.left-absorbed, i.billed)
+	case !c.Placed.known(): // the whole document is of nobody's order
+	case i.left > 0:
+		add(duplicateInvoice, i.left, i.billed)
+	default:
+		again := min(excess, i.again)
+		add(invoicedNotShipped, i.left, i.billed-again)
+		add(duplicateInvoice, i.billed-again, i.billed)
+	}
+	return found
+}
+
+// prices names the shipment lines that were billed at another unit net than the
+// order's. A bill of a part may be a minor unit off the part's fair share, since
+// its share depends on which units it is.
+func (c *classifier) prices() (found []Difference) {
+	for _, i := range c.items {
+		l, ok := c.ordered(i.line)
+		if !ok || l.Quantity <= 0 {
+			continue
+		}
+		expected := money.Share(l.Net, 0, i.billed, l.Quantity)
+		off := abs(i.billedNet - expected)
+		if off <= i.rounded {
+			continue
+		}
+		t := c.rules.Codes[priceVariance].Tolerance
+		share := off*10_000 > t.BasisPoints*abs(expected)
+		unit := off > t.UnitMinor*max(1, abs(int64(i.billed)))
+		found = append(found, Difference{
+			Code: priceVariance, Subject: i.shipment + "/" + strconv.Itoa(int(i.line)), Expected: expected, Actual: i.billedNet, AtRisk: off,
+			Tolerated: off < t.BelowMinor || !share && !unit, Grave: share && unit, Evidence: evidence(append(i.evidence, c.Placed)...),
+		})
+	}
+	return found
+}
+
+func (c *classifier) dispatchedValue() (sum int64) {
+	for _, d := range c.Dispatches {
+		sum += d.Value
+	}
+	return sum
+}
+
+// net is the money in hand: captured or received, less what went back.
+func (c *classifier) net() (sum int64) {
+	for _, m := range c.Movements {
+		sum += m.Amount
+	}
+	return sum
+}
+
+// money compares the money in hand with what left. What pays for an unreleased
+// dispatch is not too much, and what it lacks is not missing.
+func (c *classifier) money() []Difference {
+	var owed int64
+	for i, d := range c.Dispatches {
+		if c.released[i].done {
+			owed += d.Value
+		}
+	}
+	all, net := c.dispatchedValue(), c.net()
+	d := Difference{Actual: net}
+	switch {
+	case net < owed:
+		d.Code, d.Expected, d.NotBefore = dispatchedNotCaptured, owed, c.uncovered(net)
+	case net > all && c.finished():
+		d.Code, d.Expected = capturedNotDispatched, all
+	default:
+		return nil
+	}
+	d.AtRisk = abs(d.delta())
+	d.Tolerated = d.AtRisk <= c.rules.Codes[d.Code].Tolerance.Minor
+	var shown []Fact
+	for _, s := range c.Dispatches {
+		shown = append(shown, s.Fact)
+	}
+	for _, m := range c.Movements {
+		shown = append(shown, m.Fact)
+	}
+	d.Evidence = evidence(shown...)
+	return []Difference{d}
+}
+
+// uncovered is since when the first dispatch is owed that the money does not
+// cover.
+func (c *classifier) uncovered(net int64) time.Time {
+	type owed struct {
+		since time.Time
+		value int64
+	}
+	var all []owed
+	for i, d := range c.Dispatches {
+		if c.released[i].done {
+			all = append(all, owed{c.released[i].since, d.Value})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b owed) int { return a.since.Compare(b.since) })
+	for _, o := range all {
+		if net -= o.value; net < 0 {
+			return o.since
+		}
+	}
+	return time.Time{}
+}
+
+// finished is true when nothing of the order is left to leave: its last
+// shipment has left, or it was stopped and what could not be held has left.
+func (c *classifier) finished() bool {
+	if slices.ContainsFunc(c.Dispatches, func(d Dispatch) bool { return d.Last }) {
+		return true
+	}
+	left := map[int32]int32{}
+	for _, i := range c.items {
+		left[i.line] += i.left
+	}
+	return c.Stop.known() && !slices.ContainsFunc(c.Stop.Leaving, func(u Units) bool { return left[u.Line] < u.Quantity })
+}
+
+// maxEvidence bounds what a mismatch shows; the latest records show most.
+const maxEvidence = 8
+
+func evidence(facts ...Fact) []Fact {
+	shown := slices.SortedFunc(slices.Values(facts), Fact.compare)
+	shown = slices.CompactFunc(shown, func(a, b Fact) bool { return a.compare(b) == 0 })
+	return shown[max(0, len(shown)-maxEvidence):]
+}
+
+func abs(n int64) int64 { return max(n, -n) }

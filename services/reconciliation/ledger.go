@@ -1,0 +1,296 @@
+package reconciliation
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+)
+
+// Ledger is what is known of one order. Every list is in the order of its
+// facts' times and holds one entry a natural key, so that the order in which
+// facts come leaves no trace. Amounts are minor units.
+type Ledger struct {
+	Currency string `avro:"currency"`
+	Placed   Fact   `avro:"placed"`
+	Lines    []Line `avro:"lines"`
+
+	Cleared    Fact         `avro:"cleared"`
+	Secured    Fact         `avro:"secured"` // every tender is held or received
+	Promises   []Promise    `avro:"promises"`
+	Dispatches []Dispatch   `avro:"dispatches"`
+	Stop       Stop         `avro:"stop"`
+	Cancelled  Cancellation `avro:"cancelled"`
+
+	Invoices  []Document `avro:"invoices"`
+	Credits   []Document `avro:"credits"`
+	Voids     []Void     `avro:"voids"`
+	Movements []Movement `avro:"movements"`
+}
+
+// Fact is when something was so, and the record that shows it.
+type Fact struct {
+	At        time.Time `avro:"at"`
+	Topic     string    `avro:"topic"`
+	Partition int32     `avro:"partition"`
+	Offset    int64     `avro:"offset"`
+	EventID   string    `avro:"eventId"`
+}
+
+// Line is a line of the order.
+type Line struct {
+	Line     int32 `avro:"line"`
+	Quantity int32 `avro:"quantity"`
+	Net      int64 `avro:"net"`   // after discount
+	Gross    int64 `avro:"gross"` // with freight and tax
+}
+
+// Units are units of a line.
+type Units struct {
+	Line     int32 `avro:"line"`
+	Quantity int32 `avro:"quantity"`
+}
+
+// Promise is stock reserved for a line.
+type Promise struct {
+	Fact  `avro:"said"`
+	Units `avro:"units"`
+}
+
+// Dispatch is a shipment that has left its node.
+type Dispatch struct {
+	Fact     `avro:"said"`
+	Shipment string `avro:"shipment"`
+	Value    int64  `avro:"value"`
+	Last     bool   `avro:"last"` // nothing of the order is left to leave after it
+	Parts    []Part `avro:"parts"`
+}
+
+// Part is units of a line in a shipment.
+type Part struct {
+	Units `avro:"units"`
+	Gross int64 `avro:"gross"`
+}
+
+// Stop is shipment's word that nothing more will leave than what it names.
+type Stop struct {
+	Fact      `avro:"said"`
+	Cancelled []Units `avro:"cancelled"`
+	Leaving   []Units `avro:"leaving"` // has left or can no longer be held
+}
+
+// Cancellation is an accepted wish to cancel.
+type Cancellation struct {
+	Fact  `avro:"said"`
+	Lines []Units `avro:"lines"`
+}
+
+// Document is an invoice or a credit note.
+type Document struct {
+	Fact   `avro:"said"`
+	Number string   `avro:"number"`
+	Of     string   `avro:"of"` // the invoice that a note credits
+	Gross  int64    `avro:"gross"`
+	Lines  []Billed `avro:"lines"`
+}
+
+// Billed is units of a shipment line in a document.
+type Billed struct {
+	Shipment string `avro:"shipment"`
+	Units    `avro:"units"`
+	Net      int64  `avro:"net"`
+	Gross    int64  `avro:"gross"`
+	Content  string `avro:"content"` // the same under another number is the same bill again
+}
+
+// Void takes an invoice back.
+type Void struct {
+	Fact    `avro:"said"`
+	Invoice string `avro:"invoice"`
+}
+
+// Movement is money that came in, or with a minus went back.
+type Movement struct {
+	Fact      `avro:"said"`
+	Reference string `avro:"reference"`
+	Amount    int64  `avro:"amount"`
+}
+
+// Limits. A row beyond them is no order's.
+const (
+	maxFacts  = 256               // of one kind
+	maxUnits  = 1_000_000         // of a line
+	maxAmount = 1_000_000_000_000 // minor units, either way
+)
+
+func (f Fact) said() Fact  { return f }
+func (f Fact) known() bool { return !f.At.IsZero() }
+
+func (f Fact) compare(other Fact) int {
+	return cmp.Or(f.At.Compare(other.At), cmp.Compare(f.EventID, other.EventID))
+}
+
+// replaces is true for the first word on something, and for an earlier one than
+// that: of two that say the same, the earlier counts, whichever comes first.
+func (f Fact) replaces(had Fact) bool { return !had.known() || f.compare(had) < 0 }
+
+type stamped interface{ said() Fact }
+
+// put takes a fact into its list; it reports whether that is news.
+func put[E stamped](list *[]E, e E, same func(had E) bool) (bool, error) {
+	if i := slices.IndexFunc(*list, same); i >= 0 {
+		if !e.said().replaces((*list)[i].said()) {
+			return false, nil
+		}
+		*list = slices.Delete(*list, i, i+1)
+	}
+	if len(*list) >= maxFacts {
+		return false, fmt.Errorf("more than %d facts of type %T about one order", maxFacts, e)
+	}
+	at, _ := slices.BinarySearchFunc(*list, e, func(had, e E) int { return had.said().compare(e.said()) })
+	*list = slices.Insert(*list, at, e)
+	return true, nil
+}
+
+// in notes the currency: the order's own counts, before it is known the first
+// by name.
+func (l *Ledger) in(currency string) {
+	if !l.Placed.known() && currency != "" && (l.Currency == "" || currency < l.Currency) {
+		l.Currency = currency
+	}
+}
+
+func (l *Ledger) place(f Fact, currency string, lines []Line) bool {
+	if !f.replaces(l.Placed) {
+		return false
+	}
+	l.Placed, l.Currency, l.Lines = f, currency, lines
+	return true
+}
+
+// learn keeps a fact that is told once.
+func (f *Fact) learn(said Fact) bool {
+	if !said.replaces(*f) {
+		return false
+	}
+	*f = said
+	return true
+}
+
+// promise notes stock reserved for lines. Of each size the first promise counts,
+// so repeats and later rounds leave no trace.
+func (l *Ledger) promise(f Fact, lines []Units) (news bool, err error) {
+	for _, u := range lines {
+		more, err := put(&l.Promises, Promise{f, u}, func(had Promise) bool { return had.Units == u })
+		if err != nil {
+			return false, err
+		}
+		news = news || more
+	}
+	return news, nil
+}
+
+func (l *Ledger) dispatch(d Dispatch) (bool, error) {
+	return put(&l.Dispatches, d, func(had Dispatch) bool { return had.Shipment == d.Shipment })
+}
+
+func (l *Ledger) stop(s Stop) bool {
+	if !s.replaces(l.Stop.Fact) {
+		return false
+	}
+	l.Stop = s
+	return true
+}
+
+func (l *Ledger) cancel(c Cancellation) bool {
+	if !c.replaces(l.Cancelled.Fact) {
+		return false
+	}
+	l.Cancelled = c
+	return true
+}
+
+func (l *Ledger) invoice(d Document) (bool, error) {
+	return put(&l.Invoices, d, func(had Document) bool { return had.Number == d.Number })
+}
+
+func (l *Ledger) credit(d Document) (bool, error) {
+	return put(&l.Credits, d, func(had Document) bool { return had.Number == d.Number })
+}
+
+func (l *Ledger) void(v Void) (bool, error) {
+	return put(&l.Voids, v, func(had Void) bool { return had.Invoice == v.Invoice })
+}
+
+func (l *Ledger) move(m Movement) (bool, error) {
+	return put(&l.Movements, m, func(had Movement) bool { return had.Reference == m.Reference })
+}
+
+// facts lists everything that is known, with its time.
+func (l *Ledger) facts() iter.Seq[Fact] {
+	return func(yield func(Fact) bool) {
+		for _, f := range []Fact{l.Placed, l.Cleared, l.Secured, l.Stop.Fact, l.Cancelled.Fact} {
+			if f.known() && !yield(f) {
+				return
+			}
+		}
+		_ = each(l.Promises, yield) && each(l.Dispatches, yield) && each(l.Invoices, yield) &&
+			each(l.Credits, yield) && each(l.Voids, yield) && each(l.Movements, yield)
+	}
+}
+
+func each[E stamped](list []E, yield func(Fact) bool) bool {
+	for _, e := range list {
+		if !yield(e.said()) {
+			return false
+		}
+	}
+	return true
+}
+
+// instants are the times after another at which something became so, from the
+// first to the last.
+func (l *Ledger) instants(after time.Time) []time.Time {
+	var all []time.Time
+	for f := range l.facts() {
+		if f.At.After(after) {
+			all = append(all, f.At)
+		}
+	}
+	slices.SortFunc(all, time.Time.Compare)
+	return slices.CompactFunc(all, time.Time.Equal)
+}
+
+// asOf is the ledger without what became so only later. Lists are cut, not
+// copied: they are in the order of time.
+func (l *Ledger) asOf(at time.Time) *Ledger {
+	then := *l
+	if l.Placed.At.After(at) {
+		then.Placed, then.Lines = Fact{}, nil
+	}
+	if l.Cleared.At.After(at) {
+		then.Cleared = Fact{}
+	}
+	if l.Secured.At.After(at) {
+		then.Secured = Fact{}
+	}
+	if l.Stop.At.After(at) {
+		then.Stop = Stop{}
+	}
+	if l.Cancelled.At.After(at) {
+		then.Cancelled = Cancellation{}
+	}
+	then.Promises, then.Dispatches = upTo(l.Promises, at), upTo(l.Dispatches, at)
+	then.Invoices, then.Credits, then.Voids = upTo(l.Invoices, at), upTo(l.Credits, at), upTo(l.Voids, at)
+	then.Movements = upTo(l.Movements, at)
+	return &then
+}
+
+func upTo[E stamped](list []E, at time.Time) []E {
+	n := len(list)
+	for n > 0 && list[n-1].said().At.After(at) {
+		n--
+	}
+	return list[:n]
+}

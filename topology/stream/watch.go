@@ -1,0 +1,102 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/schemas"
+	"troupe/topology"
+)
+
+// watch tells a service how far others have read, by their committed offsets.
+// Under a settled clock there is nothing to tell: no deadline comes before
+// everybody has read. What a look misses the next one tells, so one that fails
+// is logged and no more.
+func (r *Runner) watch(ctx context.Context, s topology.Service) error {
+	cl, err := kgo.NewClient(r.config.client()...)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	told := map[topology.Position]bool{}
+	tick := time.NewTicker(r.config.Limits.WatchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := r.look(ctx, adm, s, told); err != nil && ctx.Err() == nil {
+			r.config.Log.Warn("could not see how far services have read", "service", s.Name, "err", err)
+		}
+	}
+}
+
+// look tells the positions that were not told before.
+func (r *Runner) look(ctx context.Context, adm *kadm.Client, s topology.Service, told map[topology.Position]bool) error {
+	asOf := r.config.Clock.Now() // before the look: what is read by then has been read
+	var news []topology.Request
+	now := map[topology.Position]bool{}
+	for _, reader := range slices.Sorted(maps.Keys(s.Watch.Readers)) {
+		committed, err := adm.FetchOffsets(ctx, r.config.Prefix+reader)
+		if errors.Is(err, kerr.GroupIDNotFound) {
+			continue // it never ran: what it has read is not known
+		}
+		if err != nil {
+			return fmt.Errorf("ask for the offsets of %s: %w", reader, err)
+		}
+		for _, event := range s.Watch.Readers[reader] {
+			t, _ := r.config.Estate.TopicOf(event)
+			for partition, o := range committed[r.config.topic(t.Name)] {
+				p := topology.Position{Service: reader, Topic: t.Name, Partition: partition, Offset: o.At}
+				if now[p] {
+					continue
+				}
+				now[p] = true
+				if told[p] {
+					continue
+				}
+				p.AsOf = asOf
+				news = append(news, r.position(s, p))
+			}
+		}
+	}
+	if len(news) == 0 {
+		return nil
+	}
+	if err := r.outbox.send(ctx, s.Name, news...); err != nil {
+		return err
+	}
+	clear(told)
+	maps.Copy(told, now)
+	return nil
+}
+
+// position is a message to the partition that a position is about.
+func (r *Runner) position(s topology.Service, p topology.Position) topology.Request {
+	m := s.Watch.Message(p)
+	e := m.Head()
+	e.ID = schemas.FactID("position", p.Service, p.Topic, fmt.Sprint(p.Partition), fmt.Sprint(p.Offset))
+	e.OccurredAt = p.AsOf
+	return topology.Request{Inbox: s.Name, Key: r.keyFor(topology.InboxTopic(s.Name), p.Partition), Message: m}
+}
+
+// keyFor is a key that falls into a partition.
+func (r *Runner) keyFor(topic string, partition int32) string {
+	width := r.widths.n[r.config.topic(topic)]
+	for n := 0; ; n++ {
+		if key := fmt.Sprintf("partition/%d", n); partition >= width || partitionOf([]byte(key), width) == partition {
+			return key
+		}
+	}
+}
