@@ -62,10 +62,10 @@ func (o *Order) decide(content, customer string, r *refusal) (news bool, err err
 	return true, nil
 }
 
-// askToCancel reports whether the request is to be carried on: once, and only
-// while the order is open.
+// askToCancel reports whether the request is to be carried on: once, and also
+// for an order that is closed, so that somebody is told no.
 func (o *Order) askToCancel() bool {
-	if o.Status != Placed || o.CancelRequested {
+	if o.Status != Placed && o.Status != Closed || o.CancelRequested {
 		return false
 	}
 	o.CancelRequested = true

@@ -168,3 +168,13 @@ func TestIntake(t *testing.T) {
 		}
 	}
 }
+
+// TestCancellationOfAClosedOrderIsCarriedOn: the customer is told no by the
+// process manager, not left without an answer.
+func TestCancellationOfAClosedOrderIsCarriedOn(t *testing.T) {
+	o := Order{Status: Closed}
+	turn := &topology.Turn{Cause: topology.Cause{Key: "acme/web-1"}}
+	if err := onCancel(&o, cancel{"customer", "late"}, turn); err != nil || facts(turn) != "CancellationRequested" {
+		t.Errorf("%v, %s", err, facts(turn))
+	}
+}

@@ -32,42 +32,53 @@ type Config struct {
 // maxFetch bounds what one fetch brings, in bytes.
 const maxFetch = 16 << 20
 
-// Topics hands every record to each, those of a partition in their order. It
-// returns how many partitions each topic has.
-func Topics(ctx context.Context, c Config, each func(Record) error) (map[string]int32, error) {
-	options := append([]kgo.Opt{
+// Scan is a look at topics: what lies there now, and nothing that comes later.
+type Scan struct {
+	Partitions map[string]int32 // of each topic, without the prefix
+
+	prefix  string
+	options []kgo.Opt
+	left    map[place]int64
+	from    map[string]map[int32]kgo.Offset
+}
+
+// New looks where the topics begin and end.
+func New(ctx context.Context, c Config) (*Scan, error) {
+	s := &Scan{prefix: c.Prefix, options: append([]kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(maxFetch), kgo.DisableClientMetrics(),
-	}, c.Options...)
-	asker, err := kgo.NewClient(options...)
+	}, c.Options...)}
+	asker, err := kgo.NewClient(s.options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	defer asker.Close()
-	left, from, partitions, err := spans(ctx, kadm.NewClient(asker), c)
-	if err != nil || len(left) == 0 {
-		return partitions, err
+	return s, s.spans(ctx, kadm.NewClient(asker), c.Topics)
+}
+
+// Each hands on every record, those of a partition in their order. A scan is
+// read once.
+func (s *Scan) Each(ctx context.Context, each func(Record) error) error {
+	if len(s.left) == 0 {
+		return nil
 	}
-	reader, err := kgo.NewClient(append(options, kgo.ConsumePartitions(from), kgo.KeepControlRecords())...)
+	reader, err := kgo.NewClient(append(s.options, kgo.ConsumePartitions(s.from), kgo.KeepControlRecords())...)
 	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
+		return fmt.Errorf("connect: %w", err)
 	}
 	defer reader.Close()
-	for len(left) > 0 {
+	for len(s.left) > 0 {
 		fetches := reader.PollFetches(ctx)
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		if err := errors.Join(ctx.Err(), failure(fetches)); err != nil {
+			return err
 		}
-		if err := failure(fetches); err != nil {
-			return nil, err
-		}
-		err := take(fetches, left, func(r *kgo.Record) error {
-			return each(Record{Topic: r.Topic[len(c.Prefix):], Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value})
+		err := s.take(fetches, func(r *kgo.Record) error {
+			return each(Record{Topic: r.Topic[len(s.prefix):], Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value})
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return partitions, nil
+	return nil
 }
 
 type place struct {
@@ -75,46 +86,46 @@ type place struct {
 	partition int32
 }
 
-// spans are the partitions with records: where each begins and ends.
-func spans(ctx context.Context, adm *kadm.Client, c Config) (left map[place]int64, from map[string]map[int32]kgo.Offset, partitions map[string]int32, err error) {
+// spans finds the partitions with records: where each begins and ends.
+func (s *Scan) spans(ctx context.Context, adm *kadm.Client, topics []string) error {
 	var names []string
-	for _, t := range c.Topics {
-		names = append(names, c.Prefix+t)
+	for _, t := range topics {
+		names = append(names, s.prefix+t)
 	}
 	starts, err := adm.ListStartOffsets(ctx, names...)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("ask where topics begin: %w", err)
+		return fmt.Errorf("ask where topics begin: %w", err)
 	}
 	ends, err := adm.ListCommittedOffsets(ctx, names...)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("ask where topics end: %w", err)
+		return fmt.Errorf("ask where topics end: %w", err)
 	}
-	left, from, partitions = map[place]int64{}, map[string]map[int32]kgo.Offset{}, map[string]int32{}
+	s.left, s.from, s.Partitions = map[place]int64{}, map[string]map[int32]kgo.Offset{}, map[string]int32{}
 	ends.Each(func(end kadm.ListedOffset) {
 		if end.Err != nil {
 			return // there is no such topic
 		}
-		partitions[end.Topic[len(c.Prefix):]]++
+		s.Partitions[end.Topic[len(s.prefix):]]++
 		start, _ := starts.Lookup(end.Topic, end.Partition)
 		if start.Offset >= end.Offset {
 			return
 		}
-		left[place{end.Topic, end.Partition}] = end.Offset
-		if from[end.Topic] == nil {
-			from[end.Topic] = map[int32]kgo.Offset{}
+		s.left[place{end.Topic, end.Partition}] = end.Offset
+		if s.from[end.Topic] == nil {
+			s.from[end.Topic] = map[int32]kgo.Offset{}
 		}
-		from[end.Topic][end.Partition] = kgo.NewOffset().At(start.Offset)
+		s.from[end.Topic][end.Partition] = kgo.NewOffset().At(start.Offset)
 	})
-	return left, from, partitions, nil
+	return nil
 }
 
 // take hands on what lies before the ends, and strikes off what is read. The
 // last record of a partition is often a transaction's marker: control records
 // count for the end, and are handed to nobody.
-func take(fetches kgo.Fetches, left map[place]int64, each func(*kgo.Record) error) (err error) {
+func (s *Scan) take(fetches kgo.Fetches, each func(*kgo.Record) error) (err error) {
 	fetches.EachRecord(func(r *kgo.Record) {
 		p := place{r.Topic, r.Partition}
-		end, open := left[p]
+		end, open := s.left[p]
 		if !open || err != nil {
 			return
 		}
@@ -122,7 +133,7 @@ func take(fetches kgo.Fetches, left map[place]int64, each func(*kgo.Record) erro
 			err = each(r)
 		}
 		if r.Offset+1 >= end {
-			delete(left, p)
+			delete(s.left, p)
 		}
 	})
 	return err

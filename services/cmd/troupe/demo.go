@@ -107,7 +107,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	fmt.Fprintf(d.progress, "history has ended after %v and %d jumps\n", time.Since(began).Round(time.Millisecond), business.Jumps())
-	report, err := audit(ctx, config)
+	report, found, err := audit(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -116,6 +116,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	if n := report.Violations(); n > 0 {
+		explain(d.progress, found)
 		return fmt.Errorf("%d violations of invariants: %s", n, counts(report.Invariants))
 	}
 	return nil

@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 
-	"troupe/schemas"
 	"troupe/services"
 	"troupe/topology"
 	"troupe/topology/clock"
@@ -75,22 +74,14 @@ func (o *options) runtime(business clock.Clock, log *slog.Logger, r prometheus.R
 	if c, err = o.admin(); err != nil {
 		return c, nil, err
 	}
-	if o.registry == "" {
-		return c, nil, usageError{errNoRegistry}
-	}
-	catalogue, err := schemas.Load()
-	if err != nil {
-		return c, nil, err
-	}
-	registry, err := schemas.NewRegistry(o.registry)
-	if err != nil {
+	if c.Wire, err = o.wire(); err != nil {
 		return c, nil, err
 	}
 	store, err := table.Open(table.Config{Dir: o.state})
 	if err != nil {
 		return c, nil, err
 	}
-	c.Wire, c.Clock, c.Store = schemas.NewWire(catalogue, registry), business, store
+	c.Clock, c.Store = business, store
 	c.Log, c.Metrics, c.Instance = log, stream.NewMetrics(r), o.instance
 	return c, store.Close, nil
 }

@@ -12,25 +12,40 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"troupe/testenv/check"
 	"troupe/testenv/scan"
 	"troupe/testenv/tally"
 	"troupe/topology/stream"
 )
 
-// audit reads every topic once and says what became of the orders.
-func audit(ctx context.Context, c stream.Config) (tally.Report, error) {
-	t, err := tally.New(c.Wire)
+// audit reads every topic once: it says what became of the orders, and what of
+// the invariants.
+func audit(ctx context.Context, c stream.Config) (tally.Report, check.Report, error) {
+	counted, err := tally.New(c.Wire)
 	if err != nil {
-		return tally.Report{}, err
+		return tally.Report{}, check.Report{}, err
 	}
-	var topics []string
-	for _, topic := range c.Estate.Topics {
-		topics = append(topics, topic.Name)
+	s, err := scan.New(ctx, scan.Config{Brokers: c.Brokers, Options: c.Options, Prefix: c.Prefix, Topics: check.Topics(c.Estate)})
+	if err != nil {
+		return tally.Report{}, check.Report{}, err
 	}
-	_, err = scan.Topics(ctx, scan.Config{Brokers: c.Brokers, Options: c.Options, Prefix: c.Prefix, Topics: topics}, func(r scan.Record) error {
-		return t.Add(ctx, r.Value)
+	checked, err := check.New(c.Wire, c.Estate, s.Partitions)
+	if err != nil {
+		return tally.Report{}, check.Report{}, err
+	}
+	err = s.Each(ctx, func(r scan.Record) error {
+		if err := checked.Add(ctx, check.Record(r)); err != nil {
+			return err
+		}
+		if strings.HasSuffix(r.Topic, ".inbox") || len(r.Value) == 0 {
+			return nil
+		}
+		return counted.Add(ctx, r.Value)
 	})
-	return t.Report(), err
+	found := checked.Report()
+	report := counted.Report()
+	report.Invariants = found.Violations
+	return report, found, err
 }
 
 // transactions counts those that this process committed.
@@ -89,4 +104,11 @@ func counts[N int | int64](m map[string]N) string {
 		out = append(out, fmt.Sprintf("%s %d", name, m[name]))
 	}
 	return strings.Join(out, ", ")
+}
+
+// explain shows where invariants do not hold.
+func explain(w io.Writer, r check.Report) {
+	for _, v := range r.Examples {
+		fmt.Fprintf(w, "%s: %s/%d@%d %s: %s\n", v.Invariant, v.Topic, v.Partition, v.Offset, v.Order, v.Detail)
+	}
 }

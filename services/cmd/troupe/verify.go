@@ -1,0 +1,79 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"troupe/schemas"
+)
+
+func verifyCommand(o *options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "verify", Short: "Check the invariants over live topics", Args: cobra.NoArgs,
+		Long: `Read every public topic and every inbox from the beginning to where it ends now,
+and check the invariants of the estate. What is younger than 25 hours by the
+log's own time may still be under way, and is not judged where an answer is owed.
+Exits with 1 if one does not hold.`,
+		Example: "  troupe verify --brokers localhost:9092 --registry http://localhost:8081",
+	}
+	output := cmd.Flags().StringP("output", "o", "text", "text or json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *output != "text" && *output != "json" {
+			return usageError{fmt.Errorf("output %q: text or json", *output)}
+		}
+		c, err := o.admin()
+		if err != nil {
+			return err
+		}
+		if c.Wire, err = o.wire(); err != nil {
+			return err
+		}
+		_, found, err := audit(cmd.Context(), c)
+		if err != nil {
+			return err
+		}
+		if *output == "json" {
+			out := json.NewEncoder(cmd.OutOrStdout())
+			out.SetIndent("", "  ")
+			if err := out.Encode(found); err != nil {
+				return err
+			}
+		} else {
+			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			for _, name := range slices.Sorted(maps.Keys(found.Violations)) {
+				fmt.Fprintf(t, "%s\t%d\n", name, found.Violations[name])
+			}
+			if err := t.Flush(); err != nil {
+				return err
+			}
+			explain(cmd.OutOrStdout(), found)
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "%d records\n", found.Records)
+		if n := found.Total(); n > 0 {
+			return fmt.Errorf("%d violations", n)
+		}
+		return nil
+	}
+	return cmd
+}
+
+// wire reads and writes records by the registry that was given.
+func (o *options) wire() (*schemas.Wire, error) {
+	if o.registry == "" {
+		return nil, usageError{errNoRegistry}
+	}
+	catalogue, err := schemas.Load()
+	if err != nil {
+		return nil, err
+	}
+	registry, err := schemas.NewRegistry(o.registry)
+	if err != nil {
+		return nil, err
+	}
+	return schemas.NewWire(catalogue, registry), nil
+}

@@ -1,0 +1,307 @@
+// Package check holds the invariants of the estate as pure functions of a log of
+// records: tests, crash runs, the demo and troupe verify all ask the same ones.
+//
+// A Checker takes records of all topics, those of one partition in their order,
+// the partitions in any; it keeps a small ledger an order and judges at the end.
+// What is younger than a day and a bit by the log's own time may still be under
+// way and is not judged where an answer is owed.
+package check
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/schemas"
+	"troupe/topology"
+)
+
+// Record is what lies on a topic.
+type Record struct {
+	Topic      string // without the prefix
+	Partition  int32
+	Offset     int64
+	Key, Value []byte
+}
+
+// Violation is where an invariant does not hold. The place is that of the record
+// which showed it; an offset of -1 is the order as a whole.
+type Violation struct {
+	Invariant string `json:"invariant"`
+	Topic     string `json:"topic,omitempty"`
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+	Order     string `json:"order,omitempty"`
+	Detail    string `json:"detail"`
+}
+
+// Report is what was found. Every invariant is counted, also those that hold.
+type Report struct {
+	Records    int            `json:"records"`
+	Violations map[string]int `json:"violations"`
+	Examples   []Violation    `json:"examples"`
+}
+
+// Total counts all violations.
+func (r Report) Total() (n int) {
+	for _, v := range r.Violations {
+		n += v
+	}
+	return n
+}
+
+// The invariants.
+const (
+	oneWriter       = "one_writer"             // a public topic is written by its owner alone
+	readable        = "readable"               // every record is framed and decodes
+	eventOnce       = "event_once"             // an event is told once
+	eventBytes      = "event_bytes"            // the same event ID, the same bytes
+	keyed           = "keyed"                  // a record lies under its order's key, in that key's partition
+	sequence        = "sequence"               // an aggregate's facts are numbered without a gap
+	stockNotBelow   = "stock_not_negative"     // neither on hand nor reserved
+	linesAddUp      = "lines_add_up"           // what left and what was cancelled is what was ordered
+	shipsReleased   = "ships_released"         // nothing is planned unreserved, uncleared or unpaid
+	capturedWithin  = "captured_within"        // captured ≤ authorised
+	capturedOnce    = "captured_once"          // once a shipment and tender
+	refundedWithin  = "refunded_within"        // refunded ≤ what came in
+	accounted       = "order_accounted"        // a placed order has a flow, which is closed or in a phase
+	reserved        = "reservations_settled"   // a closed order holds no stock
+	matched         = "matched_or_reported"    // shipments and invoices agree, or a mismatch says so
+	mismatchOnce    = "mismatch_once"          // no difference is detected twice
+	mailOnce        = "mail_once"              // at most one mail a fact
+	exceptionSource = "exception_names_source" // topic, offset and cause
+	effectOnce      = "effect_answered_once"   // one outcome an intent
+)
+
+var invariants = []string{
+	oneWriter, readable, eventOnce, eventBytes, keyed, sequence, stockNotBelow, linesAddUp, shipsReleased, capturedWithin, capturedOnce,
+	refundedWithin, accounted, reserved, matched, mismatchOnce, mailOnce, exceptionSource, effectOnce,
+}
+
+// maxExamples bounds what is kept of one invariant.
+const maxExamples = 5
+
+// underWay is how long an answer between contexts may be on its way: the longest
+// grace of reconciliation and an hour.
+const underWay = 25 * time.Hour
+
+// Checker takes records.
+type Checker struct {
+	wire       *schemas.Wire
+	estate     topology.Estate
+	partitions map[string]int32
+	readers    map[string]*schemas.FieldReader
+
+	records  int
+	counts   map[string]int
+	examples []Violation
+	latest   time.Time
+
+	seen       map[string]told
+	aggregates map[string]numbered
+	orders     map[string]*order
+	differs    map[string]bool // mismatch → open
+	mails      map[string]bool
+	answers    map[string]string // inbox and intent → event
+}
+
+type told struct{ digest [32]byte }
+
+type numbered struct{ last int64 }
+
+// New makes a checker for topics with these numbers of partitions.
+func New(wire *schemas.Wire, estate topology.Estate, partitions map[string]int32) (*Checker, error) {
+	c := &Checker{
+		wire: wire, estate: estate, partitions: partitions, readers: map[string]*schemas.FieldReader{}, counts: map[string]int{},
+		seen: map[string]told{}, aggregates: map[string]numbered{}, orders: map[string]*order{}, differs: map[string]bool{},
+		mails: map[string]bool{}, answers: map[string]string{},
+	}
+	for name, b := range books {
+		reader, err := schemas.NewFieldReader(wire, name, b.fields)
+		if err != nil {
+			return nil, err
+		}
+		c.readers[name] = reader
+	}
+	return c, nil
+}
+
+// Topics lists what a checker wants to read: every public topic and every inbox.
+func Topics(e topology.Estate) (out []string) {
+	for _, t := range e.Topics {
+		out = append(out, t.Name)
+	}
+	for _, in := range e.Inboxes {
+		out = append(out, topology.InboxTopic(in.Name))
+	}
+	return out
+}
+
+// Add takes a record. An error is the registry's; whatever is wrong with the
+// record is a violation.
+func (c *Checker) Add(ctx context.Context, r Record) error {
+	c.records++
+	if len(r.Value) == 0 {
+		return nil // a tombstone
+	}
+	f, err := c.wire.Open(ctx, r.Value)
+	if schemas.IsUnavailable(err) {
+		return err
+	}
+	if err != nil {
+		c.unreadable(r, err)
+		return nil
+	}
+	reader := c.readers[f.Type]
+	if reader == nil {
+		if reader, err = schemas.NewFieldReader(c.wire, f.Type, nil); err != nil {
+			return err
+		}
+		c.readers[f.Type] = reader
+	}
+	e, fields, err := reader.Decode(f)
+	if err != nil {
+		c.unreadable(r, err)
+		return nil
+	}
+	c.take(input{Record: r, Envelope: e, fields: fields})
+	return nil
+}
+
+// take books an opened record.
+func (c *Checker) take(in input) {
+	if in.OccurredAt.After(c.latest) {
+		c.latest = in.OccurredAt
+	}
+	topic, public := c.public(in.Topic)
+	if !public {
+		if answers[in.Type] {
+			c.answer(in)
+		}
+		return
+	}
+	c.fact(topic, in)
+	if b, ok := books[in.Type]; ok {
+		b.book(c, c.order(in.Envelope), in)
+	}
+}
+
+// unreadable is only a violation on a public topic: what lies unread in an inbox
+// is its reader's to bury.
+func (c *Checker) unreadable(r Record, err error) {
+	if _, public := c.public(r.Topic); public {
+		c.say(readable, input{Record: r}, "%v", err)
+	}
+}
+
+func (c *Checker) public(name string) (topology.Topic, bool) {
+	i := slices.IndexFunc(c.estate.Topics, func(t topology.Topic) bool { return t.Name == name })
+	if i < 0 {
+		return topology.Topic{}, false
+	}
+	return c.estate.Topics[i], true
+}
+
+// input is a record that was opened.
+type input struct {
+	Record
+	schemas.Envelope
+	fields map[string]any
+}
+
+// say counts a violation.
+func (c *Checker) say(invariant string, in input, format string, args ...any) {
+	c.counts[invariant]++
+	if c.counts[invariant] <= maxExamples {
+		c.examples = append(c.examples, Violation{
+			Invariant: invariant, Topic: in.Topic, Partition: in.Partition, Offset: in.Offset, Order: in.Order, Detail: fmt.Sprintf(format, args...),
+		})
+	}
+}
+
+// fact judges what holds of every public record.
+func (c *Checker) fact(t topology.Topic, in input) {
+	if in.Source != t.Owner {
+		c.say(oneWriter, in, "%s wrote to a topic of %s", in.Source, t.Owner)
+	}
+	digest := sha256.Sum256(in.Value)
+	before, twice := c.seen[in.ID]
+	switch {
+	case !twice:
+		c.seen[in.ID] = told{digest}
+	case before.digest != digest:
+		c.say(eventBytes, in, "%s %s was told before in other words", in.Type, in.ID)
+	case !t.Retention.Compact: // a compacted topic holds states: a repeat is the same state
+		c.say(eventOnce, in, "%s %s was told before", in.Type, in.ID)
+	}
+	if t.Key == "tenant/order" {
+		c.home(in)
+	}
+	c.number(in)
+}
+
+// home checks key and partition.
+func (c *Checker) home(in input) {
+	key := string(in.Key)
+	if key != in.Tenant+"/"+in.Envelope.Order && !strings.HasPrefix(key, in.Tenant+"/erp:") {
+		c.say(keyed, in, "it lies under %q", key)
+		return
+	}
+	width := c.partitions[in.Topic]
+	if width < 1 {
+		return
+	}
+	// The client's own partitioner, so that ours is not judged by itself.
+	want := kgo.StickyKeyPartitioner(nil).ForTopic(in.Topic).Partition(&kgo.Record{Key: in.Key}, int(width))
+	if int32(want) != in.Partition {
+		c.say(keyed, in, "%q belongs in partition %d of %d", key, want, width)
+	}
+}
+
+// number checks that an aggregate's facts are numbered without a gap, as far as
+// they stand on one topic. A row that ended begins anew.
+func (c *Checker) number(in input) {
+	n := in.AggregateSequence
+	if n == 0 {
+		return // told by an intake, which counts nothing
+	}
+	key := in.Topic + "\x00" + in.Source + "\x00" + in.AggregateID
+	last, known := c.aggregates[key]
+	if known && n != 1 && n <= last.last {
+		c.say(sequence, in, "%s of %s is number %d after %d", in.Type, in.AggregateID, n, last.last)
+	}
+	c.aggregates[key] = numbered{n}
+}
+
+// answers are the outcomes of effects.
+var answers = map[string]bool{
+	"FraudScored": true, "TenderOpened": true, "CaptureAnswered": true, "VoidAnswered": true, "RefundAnswered": true,
+	"WarehouseAnswered": true, "ErpBookingAnswered": true, "ErpBillingAnswered": true, "MailAnswered": true,
+}
+
+// answer checks that an intent has one outcome. The same outcome may be written
+// twice: its reader knows it by its ID.
+func (c *Checker) answer(in input) {
+	key := in.Topic + "\x00" + in.CausationID
+	if before, known := c.answers[key]; known && before != in.ID {
+		c.say(effectOnce, in, "intent %s has outcomes %s and %s", in.CausationID, before, in.ID)
+	}
+	c.answers[key] = in.ID
+}
+
+// Report judges what can only be judged at the end, and sums up.
+func (c *Checker) Report() Report {
+	for key, o := range c.orders {
+		c.judge(key, o)
+	}
+	r := Report{Records: c.records, Violations: map[string]int{}, Examples: c.examples}
+	for _, name := range invariants {
+		r.Violations[name] = c.counts[name]
+	}
+	return r
+}
