@@ -2,7 +2,12 @@
 GO ?= go
 LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 
-.PHONY: test lint build
+.PHONY: run build test lint test-kafka demo bench
+
+# The whole estate on this machine: embedded broker, invented traffic, quickened time.
+run:
+	$(GO) run ./services/cmd/troupe run all
+
 build:
 	$(GO) build -o bin/ ./services/cmd/...
 
@@ -13,7 +18,17 @@ test:
 lint:
 	$(GO) run $(LINT) run ./...
 
+# A real Kafka and a real registry from their jars (Java 17 or later), kept in the
+# user's cache directory: what holds on the embedded broker must hold here. With
+# Python 3 the foreign service is run too, with kcat our records are read by it.
+test-kafka:
+	TROUPE_REAL=1 TROUPE_FOREIGN=1 $(GO) test -count=1 -p 1 -timeout 40m \
+		./testenv/broker/... ./testenv/conformance/... ./testenv/foreign/... ./testenv/walk/...
+
+# A folder of history through the whole estate: make demo ORDERS=../history
+demo:
+	$(GO) run ./services/cmd/troupe demo --orders $(ORDERS)
+
 # Ratios to a baseline taken in the same run; figures are kept in testenv/bench/README.md.
-.PHONY: bench
 bench:
 	$(GO) test ./testenv/bench -run '^$$' -bench . -benchtime 3x

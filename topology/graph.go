@@ -27,6 +27,14 @@ func Mermaid(e Estate, services []Service) string {
 				edges = append(edges, edge{s.Name, "", "t_" + t.Name})
 			}
 		}
+		for _, in := range s.Intakes {
+			for _, o := range in.Writes {
+				if t, ok := e.TopicOf(o.Type); ok && o.Inbox == "" {
+					topics[t.Name] = true
+					edges = append(edges, edge{s.Name, "", "t_" + t.Name})
+				}
+			}
+		}
 		for _, o := range s.Asks {
 			if service, _, _ := strings.Cut(o.Inbox, "."); service != s.Name {
 				edges = append(edges, edge{s.Name, o.Type, service})
