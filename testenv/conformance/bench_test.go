@@ -2,13 +2,18 @@ package conformance
 
 import (
 	"context"
+	"encoding/binary"
 	"io"
 	"log/slog"
+	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
@@ -50,57 +55,116 @@ type orderPlaced struct {
 	Origin           string      `avro:"origin"`
 }
 
-// bench is a broker, a registry and a clock, and what runs on them.
+// bench is a broker, a registry and a clock, and what runs on them. The broker is
+// kfake, or with TROUPE_REAL=1 a real Kafka that the tests share, each under its
+// own prefix.
 type bench struct {
 	t        *testing.T
-	broker   *kfake.Cluster
-	registry *srfake.Registry
+	broker   *kfake.Cluster // nil on a real Kafka
+	brokers  []string
+	registry string
+	prefix   string
+	adm      *kadm.Client
 	wire     *schemas.Wire
 	estate   topology.Estate
 	clock    *clock.Jump
+	quick    clock.Clock // in its place, where one is set
 	raw      *kgo.Client
 	dirs     map[string]string
 	limits   stream.Limits
-	options  []kgo.Opt
+
+	// of the instances that are started next
+	options []kgo.Opt
+	log     *slog.Logger // nil: with -v the default one
 }
 
 var nine = time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
 
-const partitions = 4
+const (
+	partitions = 4
+	patience   = time.Minute // for anything that has to happen
+	askEvery   = 10 * time.Millisecond
+)
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(broker.Close)
-	registry := srfake.New()
-	t.Cleanup(registry.Close)
+	b := &bench{t: t, clock: clock.NewJump(nine), dirs: map[string]string{}}
+	b.limits = stream.Limits{Heartbeat: 100 * time.Millisecond, SessionTimeout: 6 * time.Second}
+	b.connect()
 	catalogue, err := schemas.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	reg, err := schemas.NewRegistry(registry.URL())
+	reg, err := schemas.NewRegistry(b.registry)
 	if err != nil {
 		t.Fatal(err)
 	}
-	estate, err := topology.DefaultEstate()
+	b.wire = schemas.NewWire(catalogue, reg)
+	if b.estate, err = topology.DefaultEstate(); err != nil {
+		t.Fatal(err)
+	}
+	b.estate.Partitions = partitions
+	b.raw, err = kgo.NewClient(kgo.SeedBrokers(b.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	estate.Partitions = partitions
-	raw, err := kgo.NewClient(kgo.SeedBrokers(broker.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(raw.Close)
-	b := &bench{t: t, broker: broker, registry: registry, wire: schemas.NewWire(catalogue, reg), estate: estate, clock: clock.NewJump(nine), raw: raw, dirs: map[string]string{}}
-	b.limits = stream.Limits{Heartbeat: 100 * time.Millisecond, SessionTimeout: 6 * time.Second}
+	t.Cleanup(b.raw.Close)
+	b.adm = kadm.NewClient(b.raw)
 	if err := b.wire.Prepare(t.Context(), "orders", "OrderPlaced"); err != nil {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// connect finds the broker and the registry.
+func (b *bench) connect() {
+	b.t.Helper()
+	if os.Getenv("TROUPE_REAL") == "1" {
+		real.start(b.t)
+		b.brokers, b.registry = real.kafka.Brokers, real.apicurio.URL
+		b.prefix = strings.NewReplacer("/", "-", "=", "-").Replace(b.t.Name()) + "."
+		b.t.Cleanup(b.sweep)
+		return
+	}
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(fake.Close)
+	registry := srfake.New()
+	b.t.Cleanup(registry.Close)
+	b.broker, b.brokers, b.registry = fake, fake.ListenAddrs(), registry.URL()
+}
+
+// sweep takes the test's topics off the broker that all tests share: every
+// instance that starts asks for the ends of all there are.
+func (b *bench) sweep() {
+	ctx := context.Background() // the test's own is over
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.brokers...))
+	if err != nil {
+		b.t.Error(err)
+		return
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	topics, err := adm.ListTopics(ctx)
+	if err != nil {
+		b.t.Error(err)
+		return
+	}
+	names := slices.DeleteFunc(topics.Names(), func(name string) bool { return !strings.HasPrefix(name, b.prefix) })
+	if _, err := adm.DeleteTopics(ctx, names...); err != nil {
+		b.t.Error(err)
+	}
+}
+
+// needsControl skips a test whose fault only the embedded broker can be told to
+// make.
+func (b *bench) needsControl(what string) {
+	b.t.Helper()
+	if b.broker == nil {
+		b.t.Skip("on the embedded broker only: a real one cannot be told to " + what)
+	}
 }
 
 // instance is one running process's worth of services.
@@ -122,18 +186,28 @@ func (b *bench) start(name string, services ...topology.Service) *instance {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	if testing.Verbose() {
+	log := b.log
+	if log == nil && testing.Verbose() {
 		log = slog.Default()
+	} else if log == nil {
+		log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
 	c := stream.Config{
-		Brokers: b.broker.ListenAddrs(), Options: b.options, Instance: name, Estate: b.estate, Wire: b.wire, Clock: b.clock, Store: store,
+		Brokers: b.brokers, Prefix: b.prefix, Options: b.options, Instance: name, Estate: b.estate, Wire: b.wire, Clock: b.clock, Store: store,
 		Log: log.With("instance", name), Metrics: stream.NewMetrics(prometheus.NewRegistry()), Limits: b.limits,
 	}
+	if b.quick != nil {
+		c.Clock = b.quick
+	}
 	ctx, stop := context.WithCancel(context.Background())
-	if _, err := stream.Apply(ctx, c, services); err != nil {
+	made, err := stream.Apply(ctx, c, services)
+	if err != nil {
 		b.t.Fatal(err)
 	}
+	b.until("topics are known", func() bool { // a real Kafka has made them before every broker says so
+		topics, err := b.adm.ListTopics(ctx, made...)
+		return err == nil && topics.Error() == nil
+	})
 	runner, err := stream.New(ctx, c, services)
 	if err != nil {
 		b.t.Fatal(err)
@@ -162,7 +236,7 @@ func (i *instance) end() {
 // settle lets the clock run until nothing is due.
 func (b *bench) settle() {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
 	defer cancel()
 	if err := b.clock.Run(ctx); err != nil {
 		b.t.Fatalf("the clock stands: %v: %s", err, b.clock.Stuck())
@@ -189,6 +263,29 @@ func (b *bench) framed(order string) []byte {
 	return value
 }
 
+// until asks again and again whether something has come about that nobody
+// announces.
+func (b *bench) until(what string, is func() bool) {
+	b.t.Helper()
+	late := time.After(patience)
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-late:
+			b.t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
+// framedAs is an order framed under a schema ID of the test's choice.
+func (b *bench) framedAs(order string, id int) []byte {
+	value := b.framed(order)
+	binary.BigEndian.PutUint32(value[1:], uint32(id))
+	return value
+}
+
 // homeOf is the partition of an order's key, asked of the client's own
 // murmur2 rather than of ours.
 func homeOf(order string) int32 {
@@ -201,31 +298,43 @@ func (b *bench) publish(order string) { b.put(order, homeOf(order), b.framed(ord
 
 func (b *bench) put(order string, partition int32, value []byte) {
 	b.t.Helper()
-	r := &kgo.Record{Topic: "orders", Partition: partition, Key: []byte("acme/" + order), Value: value}
-	if err := b.raw.ProduceSync(b.t.Context(), r).FirstErr(); err != nil {
+	b.send(&kgo.Record{Partition: partition, Key: []byte("acme/" + order), Value: value})
+}
+
+// send writes records to orders, all at once.
+func (b *bench) send(records ...*kgo.Record) {
+	b.t.Helper()
+	for _, r := range records {
+		r.Topic = b.prefix + "orders"
+	}
+	if err := b.raw.ProduceSync(b.t.Context(), records...).FirstErr(); err != nil {
 		b.t.Fatal(err)
 	}
-	b.clock.Published("orders", r.Partition, r.Offset+1)
+	for _, r := range records {
+		b.clock.Published(r.Topic, r.Partition, r.Offset+1)
+	}
 }
 
 // read returns all committed records of a topic.
 func (b *bench) read(topic string) []*kgo.Record {
 	b.t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(b.broker.ListenAddrs()...), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.brokers...), kgo.ConsumeTopics(b.prefix+topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	defer cl.Close()
 	left := map[int32]int64{}
-	for _, p := range b.broker.PartitionInfos(topic) {
-		if p.HighWatermark > 0 {
-			left[p.Partition] = p.HighWatermark
+	for p, end := range b.ends(topic) {
+		if end > 0 {
+			left[p] = end
 		}
 	}
+	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
+	defer cancel()
 	var records []*kgo.Record
 	for len(left) > 0 {
-		fetches := cl.PollFetches(b.t.Context())
+		fetches := cl.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
 			b.t.Fatal(err)
 		}
@@ -239,6 +348,21 @@ func (b *bench) read(topic string) []*kgo.Record {
 		})
 	}
 	return records
+}
+
+// ends are a topic's high watermarks.
+func (b *bench) ends(topic string) map[int32]int64 {
+	b.t.Helper()
+	list, err := b.adm.ListEndOffsets(b.t.Context(), b.prefix+topic)
+	if err == nil {
+		err = list.Error()
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ends := map[int32]int64{}
+	list.Each(func(o kadm.ListedOffset) { ends[o.Partition] = o.Offset })
+	return ends
 }
 
 // scores reads the facts of the counting service: order → scores in order.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"net"
 	"reflect"
 	"slices"
 	"strconv"
@@ -299,68 +298,16 @@ func TestEffectAcrossACrash(t *testing.T) {
 	}
 }
 
-// cutConn turns the answer to one EndTxn into an unknown error after the broker
-// has applied it.
-type cutConn struct {
-	net.Conn
-	arm *atomic.Int32
-
-	mu  sync.Mutex
-	ids map[uint32]bool
-	buf []byte
-}
-
-func (c *cutConn) Write(p []byte) (int, error) {
-	if len(p) >= 12 && binary.BigEndian.Uint16(p[4:]) == uint16(kmsg.EndTxn) {
-		c.mu.Lock()
-		c.ids[binary.BigEndian.Uint32(p[8:])] = true
-		c.mu.Unlock()
-	}
-	return c.Conn.Write(p)
-}
-
-func (c *cutConn) Read(p []byte) (int, error) {
-	if len(c.buf) == 0 {
-		var size [4]byte
-		if err := readFull(c.Conn, size[:]); err != nil {
-			return 0, err
-		}
-		body := make([]byte, binary.BigEndian.Uint32(size[:]))
-		if err := readFull(c.Conn, body); err != nil {
-			return 0, err
-		}
-		c.mu.Lock()
-		if c.ids[binary.BigEndian.Uint32(body)] && c.arm.CompareAndSwap(1, 2) {
-			binary.BigEndian.PutUint16(body[9:], 0xffff) // after correlation, tags, throttle: UNKNOWN_SERVER_ERROR
-		}
-		c.mu.Unlock()
-		c.buf = append(size[:], body...)
-	}
-	n := copy(p, c.buf)
-	c.buf = c.buf[n:]
-	return n, nil
-}
-
-func readFull(c net.Conn, p []byte) error {
-	for n := 0; n < len(p); {
-		m, err := c.Read(p[n:])
-		n += m
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // TestUnknownEnd, guard 2: End says no although the broker committed. A runtime
 // that goes on from memory doubles its outputs.
 func TestUnknownEnd(t *testing.T) {
 	b := newBench(t)
 	var arm atomic.Int32
-	b.options = []kgo.Opt{kgo.Dialer(func(ctx context.Context, network, host string) (net.Conn, error) {
-		c, err := (&net.Dialer{}).DialContext(ctx, network, host)
-		return &cutConn{Conn: c, arm: &arm, ids: map[uint32]bool{}}, err
-	})}
+	b.options = tap{answered: func(api kmsg.Key, answer []byte) {
+		if api == kmsg.EndTxn && arm.CompareAndSwap(1, 2) {
+			setError(answer, kerr.UnknownServerError)
+		}
+	}}.options()
 	b.start("a", counting(clearing))
 	b.publish("web-0")
 	b.settle()
@@ -380,6 +327,7 @@ func TestUnknownEnd(t *testing.T) {
 // would commit the rest.
 func TestFailedProduce(t *testing.T) {
 	b := newBench(t)
+	b.needsControl("refuse a record")
 	b.start("a", counting(clearing))
 	b.publish("web-0")
 	b.settle()

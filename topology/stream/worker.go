@@ -49,7 +49,8 @@ type worker struct {
 	askedAt   time.Time
 	cancel    context.CancelFunc // of the poll in progress
 	woken     bool
-	revoked   bool // the session remembers a revocation, and would fail the next End
+	revoked   bool   // the session remembers a revocation, and would fail the next End
+	member    string // who this session was when the group first gave it tasks
 }
 
 type partition struct {
@@ -63,6 +64,10 @@ var errRebuild = errors.New("the transaction's outcome is not a clear yes")
 // errGivenAway says that the group has given a task to another worker before
 // its transaction was committed. It was not: the abort is certain.
 var errGivenAway = errors.New("a task has gone to another worker")
+
+// errExpelled ends a session that the group has thrown out and let in again
+// under another member ID.
+var errExpelled = errors.New("the group has expelled this member and let it in anew")
 
 // wake ends a poll early: a deadline has come.
 func (w *worker) wake() {
@@ -137,8 +142,7 @@ func (w *worker) connect(ctx context.Context) error {
 	w.balancer = newTaskBalancer(w.plan.topics(), w.warm, w.wake)
 	w.tasks, w.seen, w.told, w.idle = map[taskID]*task{}, 0, false, time.Time{}
 	w.mu.Lock()
-	w.positions, w.sampled, w.sampledAt, w.revoked = map[partition]int64{}, map[partition]int64{}, time.Time{}, false
-	w.mu.Unlock()
+	w.positions, w.sampled, w.sampledAt, w.revoked, w.member = map[partition]int64{}, map[partition]int64{}, time.Time{}, false, ""
 	l := w.limits
 	session, err := kgo.NewGroupTransactSession(w.config.client(
 		kgo.ConsumerGroup(w.config.topic(w.plan.service.Name)), kgo.ConsumeTopics(w.plan.inputs()...),
@@ -147,13 +151,16 @@ func (w *worker) connect(ctx context.Context) error {
 		kgo.RebalanceTimeout(l.RebalanceTimeout), kgo.SessionTimeout(l.SessionTimeout), kgo.HeartbeatInterval(l.Heartbeat), kgo.FetchMaxWait(l.FetchWait),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), // stable offsets are kgo's only way
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.OnPartitionsRevoked(w.lose), kgo.OnPartitionsLost(w.lose),
+		kgo.OnPartitionsAssigned(w.join), kgo.OnPartitionsRevoked(w.lose), kgo.OnPartitionsLost(w.lose),
 		kgo.AdjustFetchOffsetsFn(w.startAt), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 	)...)
+	if err == nil {
+		w.session, w.adm = session, kadm.NewClient(session.Client())
+	}
+	w.mu.Unlock() // until here the group's callbacks wait
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	w.session, w.adm = session, kadm.NewClient(session.Client())
 	w.effects = newEffects(w)
 	// Fences a predecessor at once, before anything it left is read.
 	if _, _, err := session.Client().ProducerID(ctx); err != nil {
@@ -162,6 +169,25 @@ func (w *worker) connect(ctx context.Context) error {
 		return fmt.Errorf("take over transactional ID %s: %w", w.name, err)
 	}
 	return nil
+}
+
+// join notes who we are in the group.
+func (w *worker) join(_ context.Context, cl *kgo.Client, _ map[string][]int32) {
+	member, _ := cl.GroupMetadata()
+	w.isMember(member)
+}
+
+// isMember says whether we still are who we were when the group first gave us
+// tasks. A member that was expelled may join again under another ID and be given
+// the same partitions without a callback: what it holds and where it reads is
+// then of before, and another member may have been at work in between.
+func (w *worker) isMember(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.member == "" {
+		w.member = id
+	}
+	return w.member == id
 }
 
 // lose notes a revocation. Who owns what is the balancer's to say; this is about
@@ -217,7 +243,10 @@ func (w *worker) reload(ctx context.Context) error {
 // startAt gives every partition an explicit offset: one without a commit would
 // be rewound to zero by the first abort.
 func (w *worker) startAt(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	starts, err := w.adm.ListStartOffsets(ctx, slices.Collect(maps.Keys(offsets))...)
+	w.mu.Lock()
+	adm := w.adm
+	w.mu.Unlock()
+	starts, err := adm.ListStartOffsets(ctx, slices.Collect(maps.Keys(offsets))...)
 	if err != nil {
 		return nil, fmt.Errorf("start offsets: %w", err)
 	}
@@ -324,6 +353,9 @@ func (w *worker) reconcile(ctx context.Context) error {
 	owned, change := w.balancer.owned()
 	if change == w.seen {
 		return nil
+	}
+	if member, _ := w.session.Client().GroupMetadata(); !w.isMember(member) {
+		return errExpelled
 	}
 	for id, t := range w.tasks {
 		if !owned[id] {
@@ -449,11 +481,14 @@ func (w *worker) changelogOf(r *kgo.Record) *task {
 	return nil
 }
 
-// assert runs just before offsets are committed: it refuses a transaction over
-// a task that the group has given away, and adds an unchanged offset for a task
+// assert runs just before offsets are committed: it refuses a transaction of a
+// member that was expelled meanwhile or over a task that the group has given away, and adds an unchanged offset for a task
 // that only timers touched, without which a zombie's would not be fenced.
 func (w *worker) assert(x *transaction) func(*kmsg.TxnOffsetCommitRequest) error {
 	return func(req *kmsg.TxnOffsetCommitRequest) error {
+		if !w.isMember(req.MemberID) {
+			return errExpelled
+		}
 		owned, _ := w.balancer.owned()
 		if !w.holds(owned, x) {
 			return errGivenAway

@@ -1,0 +1,130 @@
+package conformance
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// tap sits on an instance's connections and may hold or change what passes:
+// faults that need no broker's help, and so can be had on any.
+type tap struct {
+	asked    func(api kmsg.Key)                // before a request goes out; while it waits, so do the client's others
+	answered func(api kmsg.Key, answer []byte) // before an answer is read; while it waits, only its connection does
+}
+
+func (p tap) options() []kgo.Opt {
+	return []kgo.Opt{kgo.Dialer(func(ctx context.Context, network, host string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, host)
+		if err != nil {
+			return nil, err
+		}
+		return &tapped{Conn: c, tap: p, asked: map[uint32]kmsg.Key{}}, nil
+	})}
+}
+
+type tapped struct {
+	net.Conn
+	tap tap
+
+	mu    sync.Mutex
+	asked map[uint32]kmsg.Key // by correlation ID
+	rest  []byte              // of an answer
+}
+
+// Write takes one request: its size, what is asked, a version, a correlation ID.
+func (c *tapped) Write(p []byte) (int, error) {
+	if len(p) >= 12 {
+		api := kmsg.Key(binary.BigEndian.Uint16(p[4:]))
+		c.mu.Lock()
+		c.asked[binary.BigEndian.Uint32(p[8:])] = api
+		c.mu.Unlock()
+		if c.tap.asked != nil {
+			c.tap.asked(api)
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *tapped) Read(p []byte) (int, error) {
+	if len(c.rest) == 0 {
+		if err := c.next(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+// next reads one answer: its size, a correlation ID, the rest.
+func (c *tapped) next() error {
+	answer := make([]byte, 4)
+	if _, err := io.ReadFull(c.Conn, answer); err != nil {
+		return err
+	}
+	answer = append(answer, make([]byte, binary.BigEndian.Uint32(answer))...)
+	if _, err := io.ReadFull(c.Conn, answer[4:]); err != nil {
+		return err
+	}
+	id := binary.BigEndian.Uint32(answer[4:])
+	c.mu.Lock()
+	api, known := c.asked[id]
+	delete(c.asked, id)
+	c.mu.Unlock()
+	if known && c.tap.answered != nil {
+		c.tap.answered(api, answer)
+	}
+	c.rest = answer
+	return nil
+}
+
+// setError changes an answer that begins with size, correlation ID, no tags,
+// throttle and error, as those to Heartbeat and EndTxn do; nil is no error.
+func setError(answer []byte, e *kerr.Error) {
+	code := int16(0)
+	if e != nil {
+		code = e.Code
+	}
+	binary.BigEndian.PutUint16(answer[13:], uint16(code))
+}
+
+// gate holds whoever passes once it is shut, until it is opened for good.
+type gate struct {
+	shut            atomic.Bool
+	arrived, opened chan struct{}
+	arrive, open    func()
+}
+
+func newGate() *gate {
+	g := &gate{arrived: make(chan struct{}), opened: make(chan struct{})}
+	g.arrive = sync.OnceFunc(func() { close(g.arrived) })
+	g.open = sync.OnceFunc(func() { close(g.opened) })
+	return g
+}
+
+func (g *gate) pass() {
+	if g.shut.Load() {
+		g.arrive()
+		<-g.opened
+	}
+}
+
+// await waits for something that a test has caused.
+func await(t *testing.T, done <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatalf("%s: not within %v; the test shows nothing", what, patience)
+	}
+}
