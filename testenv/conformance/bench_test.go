@@ -304,8 +304,13 @@ func (b *bench) put(order string, partition int32, value []byte) {
 // send writes records to orders, all at once.
 func (b *bench) send(records ...*kgo.Record) {
 	b.t.Helper()
+	b.sendTo("orders", records...)
+}
+
+func (b *bench) sendTo(topic string, records ...*kgo.Record) {
+	b.t.Helper()
 	for _, r := range records {
-		r.Topic = b.prefix + "orders"
+		r.Topic = b.prefix + topic
 	}
 	if err := b.raw.ProduceSync(b.t.Context(), records...).FirstErr(); err != nil {
 		b.t.Fatal(err)

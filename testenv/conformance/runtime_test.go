@@ -254,6 +254,22 @@ func TestTimersOutliveTheProcess(t *testing.T) {
 	}
 }
 
+// asking is a service that clears an order once the world has answered.
+func asking(call func(context.Context, topology.Call, request) (fraudScored, error)) topology.Service {
+	return topology.Service{
+		Name: "fraud", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
+		Sets: []topology.Set{topology.Keyed("", "order", "count",
+			topology.On("OrderPlaced", func(_ *count, e placedRead, turn *topology.Turn) error {
+				turn.Intend("score", request(e), "")
+				return nil
+			}),
+			topology.Outcome("score", topology.ByLookup, call, func(c *count, _ fraudScored, turn *topology.Turn) error {
+				return clearing(c, placedRead{}, turn)
+			}),
+		)},
+	}
+}
+
 // TestEffectAcrossACrash: the process ends after the call was made and before
 // its outcome was read.
 func TestEffectAcrossACrash(t *testing.T) {
@@ -271,18 +287,7 @@ func TestEffectAcrossACrash(t *testing.T) {
 		<-ctx.Done()
 		return fraudScored{}, ctx.Err()
 	}
-	service := topology.Service{
-		Name: "fraud", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
-		Sets: []topology.Set{topology.Keyed("", "order", "count",
-			topology.On("OrderPlaced", func(c *count, e placedRead, turn *topology.Turn) error {
-				turn.Intend("score", request(e), "")
-				return nil
-			}),
-			topology.Outcome("score", topology.ByLookup, call, func(c *count, e fraudScored, turn *topology.Turn) error {
-				return clearing(c, placedRead{}, turn)
-			}),
-		)},
-	}
+	service := asking(call)
 	first := b.start("a", service)
 	b.publish("web-1")
 	<-made
@@ -296,6 +301,47 @@ func TestEffectAcrossACrash(t *testing.T) {
 	if calls.Load() != 1 || again.Load() != 1 {
 		t.Errorf("%d first calls and %d after the crash, want 1 and 1: a call whose fate is unknown is never repeated blindly", calls.Load(), again.Load())
 	}
+}
+
+// TestOutcomeAnsweredAgain: the process ends after an outcome was committed and
+// before its step, so the world is asked once more and answers in other words.
+// The first answer stands, and the second is no dead letter.
+func TestOutcomeAnsweredAgain(t *testing.T) {
+	b := newBench(t)
+	b.start("a", asking(func(context.Context, topology.Call, request) (fraudScored, error) {
+		return fraudScored{Decision: "CLEAR", Score: 1}, nil
+	}))
+	b.publish("web-1")
+	b.settle()
+	b.sendTo("fraud.inbox", b.reworded(b.read("fraud.inbox")[0]))
+	b.settle()
+	b.each([]string{"web-1"})
+	if n := len(b.read("fraud.dead")); n != 0 {
+		t.Errorf("%d dead letters, want none", n)
+	}
+}
+
+// reworded is the same outcome with another score.
+func (b *bench) reworded(r *kgo.Record) *kgo.Record {
+	b.t.Helper()
+	reader, err := schemas.NewReader[fraudScored](b.wire, "FraudScored")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	f, err := b.wire.Open(b.t.Context(), r.Value)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var m fraudScored
+	if err := reader.Decode(f, &m); err != nil {
+		b.t.Fatal(err)
+	}
+	m.Score++
+	value, err := b.wire.Encode("fraud.inbox", &m)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return &kgo.Record{Partition: r.Partition, Key: r.Key, Value: value}
 }
 
 // TestUnknownEnd, guard 2: End says no although the broker committed. A runtime

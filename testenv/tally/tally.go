@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"troupe/schemas"
 )
@@ -34,6 +35,7 @@ type Report struct {
 	CancellationsRefused int              `json:"cancellations_refused"`
 	Money                Money            `json:"money"`
 	Exceptions           int              `json:"exceptions"`
+	Raised               []string         `json:"-"`          // the exceptions, in words
 	Invariants           map[string]int   `json:"invariants"` // name → violations
 	Events               int              `json:"events"`
 	Transactions         int              `json:"transactions"`
@@ -69,7 +71,7 @@ var reads = map[string]struct {
 	"MismatchChanged":     {[]string{"mismatchId", "code", "atRisk"}, (*Tally).mismatch},
 	"MismatchCleared":     {[]string{"mismatchId"}, (*Tally).settled},
 	"MismatchAccepted":    {[]string{"mismatchId"}, (*Tally).settled},
-	"ExceptionRaised":     {[]string{"exceptionId"}, func(t *Tally, _ schemas.Envelope, f map[string]any) { t.exceptions[text(f["exceptionId"])] = true }},
+	"ExceptionRaised":     {[]string{"exceptionId", "service", "topic", "partition", "offset", "cause", "detail"}, (*Tally).raised},
 }
 
 // Tally takes records in any order of topics; those of one partition in theirs.
@@ -81,7 +83,7 @@ type Tally struct {
 	invoices   map[string]bool
 	phases     map[string]string
 	open       map[string]difference
-	exceptions map[string]bool
+	exceptions map[string]string // ID → in words
 }
 
 type order struct {
@@ -106,7 +108,7 @@ type difference struct {
 func New(wire *schemas.Wire) (*Tally, error) {
 	t := &Tally{
 		wire: wire, readers: map[string]*schemas.FieldReader{}, orders: map[string]*order{}, invoices: map[string]bool{},
-		phases: map[string]string{}, open: map[string]difference{}, exceptions: map[string]bool{},
+		phases: map[string]string{}, open: map[string]difference{}, exceptions: map[string]string{},
 	}
 	for name, r := range reads {
 		reader, err := schemas.NewFieldReader(wire, name, r.fields)
@@ -188,6 +190,12 @@ func (t *Tally) mismatch(e schemas.Envelope, f map[string]any) {
 
 func (t *Tally) settled(_ schemas.Envelope, f map[string]any) { delete(t.open, text(f["mismatchId"])) }
 
+func (t *Tally) raised(e schemas.Envelope, f map[string]any) {
+	partition, _ := f["partition"].(int32)
+	t.exceptions[text(f["exceptionId"])] = fmt.Sprintf("%s: %s of %s/%d@%d, order %q at %s: %s", text(f["service"]), text(f["cause"]),
+		text(f["topic"]), partition, amount(f["offset"]), e.Order, e.OccurredAt.UTC().Format(time.RFC3339), text(f["detail"]))
+}
+
 func text(v any) string {
 	s, _ := v.(string)
 	return s
@@ -201,7 +209,7 @@ func amount(v any) int64 {
 // Report sums up.
 func (t *Tally) Report() Report {
 	r := Report{
-		Invoices: len(t.invoices), Exceptions: len(t.exceptions), Events: t.events, Invariants: map[string]int{},
+		Invoices: len(t.invoices), Exceptions: len(t.exceptions), Raised: slices.Sorted(maps.Values(t.exceptions)), Events: t.events, Invariants: map[string]int{},
 		Mismatches: map[string]int{}, MismatchesOpen: map[string]int{}, MoneyAtRisk: map[string]int64{},
 		Overdue: map[string]int{}, Flows: map[string]int{}, Tenders: map[string]int{},
 	}

@@ -59,6 +59,11 @@ func demo(t *testing.T, troupe string, more ...string) tally.Report {
 	if err != nil {
 		t.Fatalf("demo %v: %v\n%s\n%s", more, err, progress.String(), out)
 	}
+	for line := range strings.Lines(progress.String()) {
+		if strings.HasPrefix(line, "exception:") {
+			t.Error(line)
+		}
+	}
 	return report(t, out)
 }
 

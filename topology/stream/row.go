@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"troupe/schemas"
@@ -149,15 +150,13 @@ func (f *frame) disarm(name, discriminator string) bool {
 	return false
 }
 
-// take removes an intent; false if it is not in hand any more.
-func (f *frame) take(id string) bool {
-	for i, in := range f.Intents {
-		if in.ID == id {
-			f.Intents = append(f.Intents[:i], f.Intents[i+1:]...)
-			return true
-		}
-	}
-	return false
+func (f *frame) inHand(id string) bool {
+	return slices.ContainsFunc(f.Intents, func(in intent) bool { return in.ID == id })
+}
+
+// take removes an intent that has its outcome.
+func (f *frame) take(id string) {
+	f.Intents = slices.DeleteFunc(f.Intents, func(in intent) bool { return in.ID == id })
 }
 
 // adopt takes from an input what the row's outputs inherit, where it has none.

@@ -44,17 +44,8 @@ func (w *worker) run(x *transaction, in *input) error {
 	if err != nil {
 		return errDefect{err}
 	}
-	if in.record != nil {
-		switch had, same := r.frame.seen(in.digest); {
-		case had && same:
-			w.metrics.duplicate(w.plan.service.Name)
-			return topology.Drop("seen before")
-		case had:
-			return topology.Poison("the ID %s was seen with other content", in.turn.Cause.Envelope.ID)
-		}
-	}
-	if in.outcome != "" && !slices.ContainsFunc(r.frame.Intents, func(i intent) bool { return i.ID == in.outcome }) {
-		return topology.Drop("the intent %s is not in hand: answered before", in.outcome)
+	if err := w.fresh(in, r); err != nil {
+		return err
 	}
 	if in.task.set.beside != nil && !in.handler.Shared {
 		beside, err := in.task.row([]byte{besidePrefix})
@@ -81,6 +72,30 @@ func (w *worker) run(x *transaction, in *input) error {
 	return err
 }
 
+// fresh refuses what the row has had. An outcome is known by its intent: after a
+// crash between the outcome's commit and its step the world is asked again, and
+// may answer in other words; the first answer stands.
+func (w *worker) fresh(in *input, r *row) error {
+	switch {
+	case in.record == nil:
+		return nil
+	case in.outcome != "":
+		if r.frame.inHand(in.outcome) {
+			return nil
+		}
+		w.metrics.duplicate(w.plan.service.Name)
+		return topology.Drop("the intent %s is not in hand: answered before", in.outcome)
+	}
+	switch had, same := r.frame.seen(in.digest); {
+	case had && same:
+		w.metrics.duplicate(w.plan.service.Name)
+		return topology.Drop("seen before")
+	case had:
+		return topology.Poison("the ID %s was seen with other content", in.turn.Cause.Envelope.ID)
+	}
+	return nil
+}
+
 // untouch takes back the latest touch.
 func (x *transaction) untouch(r *row) {
 	delete(x.byRow, r)
@@ -93,10 +108,11 @@ func (w *worker) step(x *transaction, in *input, r *row) error {
 	if in.record != nil {
 		r.frame.adopt(&t.Cause.Envelope, string(in.record.Key))
 		t.Cause.Envelope.CorrelationID = orElse(t.Cause.Envelope.CorrelationID, r.frame.Correlation)
-		r.frame.remember(in.digest, in.task.set.remember)
-	}
-	if in.outcome != "" {
-		r.frame.take(in.outcome)
+		if in.outcome != "" {
+			r.frame.take(in.outcome)
+		} else {
+			r.frame.remember(in.digest, in.task.set.remember)
+		}
 	}
 	if err := apply(in.handler, r.state, in.message, t); err != nil {
 		return err

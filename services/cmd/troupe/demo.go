@@ -65,6 +65,9 @@ type demo struct {
 	closes         []func() error
 }
 
+// maxExamples is how many exceptions are shown after the report; all are counted.
+const maxExamples = 20
+
 func (d *demo) run(ctx context.Context) (err error) {
 	began := time.Now()
 	past, err := history.Read(d.orders)
@@ -114,6 +117,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 	report.Mails, report.Transactions, report.WallSeconds = w.Mails(), transactions(metrics), time.Since(began).Seconds()
 	if err := show(d.out, report, d.output); err != nil {
 		return err
+	}
+	for _, words := range report.Raised[:min(len(report.Raised), maxExamples)] {
+		fmt.Fprintln(d.progress, "exception:", words)
 	}
 	if n := report.Violations(); n > 0 {
 		explain(d.progress, found)
