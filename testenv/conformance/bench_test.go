@@ -120,8 +120,11 @@ func newBench(t *testing.T) *bench {
 func (b *bench) connect() {
 	b.t.Helper()
 	if os.Getenv("TROUPE_REAL") == "1" {
-		real.start(b.t)
-		b.brokers, b.registry = real.kafka.Brokers, real.apicurio.URL
+		both, err := real.Get()
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		b.brokers, b.registry = both.Kafka.Brokers, both.Apicurio.URL
 		b.prefix = strings.NewReplacer("/", "-", "=", "-").Replace(b.t.Name()) + "."
 		b.t.Cleanup(b.sweep)
 		return

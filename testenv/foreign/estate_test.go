@@ -69,8 +69,9 @@ func open(t *testing.T) *estate {
 func (e *estate) connect() {
 	e.t.Helper()
 	if os.Getenv("TROUPE_REAL") == "1" {
-		real.start(e.t)
-		e.brokers, e.registry = real.kafka.Brokers, real.apicurio.URL
+		both, err := real.Get()
+		check(e.t, err)
+		e.brokers, e.registry = both.Kafka.Brokers, both.Apicurio.URL
 		return
 	}
 	b, err := broker.StartEmbedded(broker.EmbeddedConfig{Check: schemas.CompatText})

@@ -172,17 +172,12 @@ func TestHistoryWalksOnKafka(t *testing.T) {
 	if os.Getenv("TROUPE_REAL") == "" {
 		t.Skip("TROUPE_REAL is not set: no real Kafka is started")
 	}
-	kafka, err := broker.StartKafka(t.Context(), broker.KafkaConfig{Nodes: 1, Log: t.Output()})
+	both, err := broker.StartReal(t.Context(), broker.RealConfig{Log: t.Output()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = kafka.Close() })
-	registry, err := broker.StartApicurio(t.Context(), broker.ApicurioConfig{Log: t.Output()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = registry.Close() })
-	on := []string{"--brokers", strings.Join(kafka.Brokers, ","), "--registry", registry.URL}
+	t.Cleanup(func() { _ = both.Close() })
+	on := []string{"--brokers", strings.Join(both.Kafka.Brokers, ","), "--registry", both.Apicurio.URL}
 	troupe := binary(t)
 	whole := demo(t, troupe, on...)
 	expect(t, whole)

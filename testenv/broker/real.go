@@ -1,0 +1,77 @@
+package broker
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// RealConfig says what a real Kafka and its registry consist of.
+type RealConfig struct {
+	Nodes   int       // of Kafka, 1 or 3; 0 means 1
+	DataDir string    // "": records and schemas go with the process
+	Log     io.Writer // what is being done, in words; nil: nothing is said
+}
+
+// Real is a real Kafka with a real registry beside it.
+type Real struct {
+	Kafka    *Kafka
+	Apicurio *Apicurio
+}
+
+// StartReal starts both side by side; ctx bounds the start, not their life.
+func StartReal(ctx context.Context, c RealConfig) (*Real, error) {
+	kafka := KafkaConfig{Nodes: c.Nodes, Log: c.Log}
+	registry := ApicurioConfig{Log: c.Log}
+	if c.DataDir != "" {
+		kafka.DataDir, registry.DataDir = filepath.Join(c.DataDir, "kafka"), filepath.Join(c.DataDir, "registry")
+	}
+	r := &Real{}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) { r.Kafka, err = StartKafka(ctx, kafka); return err })
+	g.Go(func() (err error) { r.Apicurio, err = StartApicurio(ctx, registry); return err })
+	if err := g.Wait(); err != nil {
+		_ = r.Close() // the reason is that it did not start
+		return nil, err
+	}
+	return r, nil
+}
+
+// Close stops what runs; either part may be missing after a start that failed.
+func (r *Real) Close() error {
+	var g errgroup.Group
+	if r.Kafka != nil {
+		g.Go(r.Kafka.Close)
+	}
+	if r.Apicurio != nil {
+		g.Go(r.Apicurio.Close)
+	}
+	return g.Wait()
+}
+
+// Shared is one Real for all tests of a package, started by the first that
+// asks: a start takes longer than most tests. TestMain closes it.
+type Shared struct {
+	once sync.Once
+	real *Real
+	err  error
+}
+
+// Get starts it, or hands out what runs.
+func (s *Shared) Get() (*Real, error) {
+	// The background context: it outlives the test that asks first.
+	s.once.Do(func() { s.real, s.err = StartReal(context.Background(), RealConfig{Log: os.Stderr}) })
+	return s.real, s.err
+}
+
+// Close stops what Get has started.
+func (s *Shared) Close() error {
+	if s.real == nil {
+		return nil
+	}
+	return s.real.Close()
+}
