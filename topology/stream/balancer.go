@@ -69,6 +69,18 @@ func (b *taskBalancer) owned() (map[taskID]bool, int) {
 	return tasks, b.changes
 }
 
+// unchanged does something if the assignment is still the one of that number,
+// and before the next one is told.
+func (b *taskBalancer) unchanged(change int, do func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.changes != change {
+		return false
+	}
+	do()
+	return true
+}
+
 // JoinGroupMetadata adds, for a member that owns nothing yet, the tasks whose
 // state lies on its disk: a wish, so that they come home; not a claim.
 func (b *taskBalancer) JoinGroupMetadata(interests []string, current map[string][]int32, generation int32) []byte {

@@ -139,7 +139,7 @@ func (w *worker) serve(ctx context.Context) (err error) {
 }
 
 func (w *worker) connect(ctx context.Context) error {
-	w.balancer = newTaskBalancer(w.plan.topics(), w.warm, w.wake)
+	w.balancer = newTaskBalancer(w.plan.topics(), w.warm, w.assigned)
 	w.tasks, w.seen, w.told, w.idle = map[taskID]*task{}, 0, false, time.Time{}
 	w.mu.Lock()
 	w.positions, w.sampled, w.sampledAt, w.revoked, w.member = map[partition]int64{}, map[partition]int64{}, time.Time{}, false, ""
@@ -326,10 +326,16 @@ func (w *worker) once(ctx context.Context) error {
 		return err
 	}
 	if !w.told && w.seen > 0 { // only now: a clock must not run past a deadline that it was not told of
-		w.told = true
-		w.ready(true)
+		w.told = w.balancer.unchanged(w.seen, func() { w.ready(true) })
 	}
 	return nil
+}
+
+// assigned hears of a new assignment before where it is to be read from is
+// known: until its tasks are restored, nobody knows what is due in them.
+func (w *worker) assigned() {
+	w.ready(false)
+	w.wake()
 }
 
 func (w *worker) poll(ctx context.Context) kgo.Fetches {

@@ -49,6 +49,11 @@ func deadlineKey(at time.Time, key []byte) string {
 	return string(append(b, key...))
 }
 
+// deadlineOf is what deadlineKey was made of.
+func deadlineOf(k string) (at time.Time, key string) {
+	return time.UnixMilli(int64(binary.BigEndian.Uint64([]byte(k[1:9])))).UTC(), k[9:]
+}
+
 func handKey(key []byte) string { return string(append([]byte{handKind}, key...)) }
 
 func (x *index) change(c Change) {
@@ -93,62 +98,51 @@ func (t *Task) Drop() {
 	t.pending.marks[deadlineKey(d.at, []byte(d.key))] = false
 }
 
-// Push puts a deadline back, or one that a stale entry led to.
-func (t *Task) Push(at time.Time, key []byte) {
-	heap.Push(&t.index.near, deadlineAt{at, string(key)})
-}
-
-// fill takes the next deadlines behind the edge into the heap.
+// fill takes the next deadlines behind the edge into the heap. It takes every
+// entry, also two of one row: a changelog that was read anew does not know which
+// deadlines a row had before, and the one that is stale may be the later one.
 func (x *index) fill() error {
 	from := []byte(deadlineKey(x.edge, nil))
 	if x.edge.IsZero() {
 		from = []byte{deadlineKind}
 	}
-	taken, last := map[string]time.Time{}, time.Time{}
-	full := false
-	gone := func(k string) bool {
-		for _, l := range []layer{x.task.pending, x.task.inflight} {
-			if put, ok := l.marks[k]; ok {
-				return !put
-			}
-		}
-		return false
-	}
+	taken, last, full := map[string]bool{}, time.Time{}, false
 	err := x.task.scan(indexSpace, from, func(key, _ []byte) error {
 		if key[0] != deadlineKind {
 			return errStop
 		}
-		at := time.UnixMilli(int64(binary.BigEndian.Uint64(key[1:]))).UTC()
+		at, _ := deadlineOf(string(key))
 		if len(taken) >= nearLimit && at.After(last) {
 			full = true
 			return errStop
 		}
 		last = at
-		if !gone(string(key)) {
-			taken[string(key[9:])] = at
-		}
+		taken[string(key)] = true
 		return nil
 	})
 	if err != nil {
 		return err
 	}
 	x.all = !full
-	for _, l := range []layer{x.task.inflight, x.task.pending} {
+	for _, l := range []layer{x.task.inflight, x.task.pending} { // the later overrules the earlier
 		for k, put := range l.marks {
-			if !put || k[0] != deadlineKind {
+			if k[0] != deadlineKind {
 				continue
 			}
-			at := time.UnixMilli(int64(binary.BigEndian.Uint64([]byte(k[1:9])))).UTC()
-			if !at.Before(x.edge) && (x.all || !at.After(last)) {
-				taken[k[9:]] = at
+			if at, _ := deadlineOf(k); at.Before(x.edge) || full && at.After(last) {
+				continue
 			}
+			taken[k] = put
 		}
 	}
 	if full {
 		x.edge = last.Add(time.Millisecond)
 	}
-	for key, at := range taken {
-		x.near = append(x.near, deadlineAt{at, key})
+	for k, put := range taken {
+		if put {
+			at, key := deadlineOf(k)
+			x.near = append(x.near, deadlineAt{at, key})
+		}
 	}
 	heap.Init(&x.near)
 	return nil
