@@ -60,6 +60,7 @@ type World struct {
 	closes []func() error
 
 	operations map[string]operation
+	connected  chan struct{}
 
 	mu        sync.Mutex
 	journal   *journal
@@ -78,14 +79,14 @@ type World struct {
 	customers map[string]Customer // by tenant and ID
 }
 
-// Start opens the journal and the ports. Nothing happens before Connect.
+// Start opens the journal and the ports. Nobody is answered before Connect.
 func Start(c Config) (*World, error) {
 	j, past, err := openJournal(c.Dir)
 	if err != nil {
 		return nil, err
 	}
 	w := &World{
-		config: c, journal: j, past: past, operations: operations(), client: &http.Client{Timeout: callTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+		config: c, journal: j, past: past, operations: operations(), connected: make(chan struct{}), client: &http.Client{Timeout: callTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 		answers: map[string]any{}, done: map[string]bool{}, mails: map[string]int{}, orders: map[string]*Order{},
 		parcels: map[string]*parcel{}, releases: map[string][]string{}, departed: map[string]bool{}, tenders: map[string]*held{}, captures: map[string]string{},
 		booked: map[string]*Order{}, customers: map[string]Customer{},
@@ -113,11 +114,23 @@ func (w *World) listen(url *string, h http.Handler) error {
 	if err != nil {
 		return fmt.Errorf("open a partner's port: %w", err)
 	}
-	s := &http.Server{Handler: h, ReadHeaderTimeout: callTimeout}
+	s := &http.Server{Handler: w.onceConnected(h), ReadHeaderTimeout: callTimeout}
 	go func() { _ = s.Serve(lis) }() // ends with Close
 	*url = "http://" + lis.Addr().String()
 	w.closes = append(w.closes, s.Close)
 	return nil
+}
+
+// onceConnected lets requests wait until the journal has been read: a partner
+// who has forgotten what he was asked would do it a second time.
+func (w *World) onceConnected(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		select {
+		case <-w.connected:
+			h.ServeHTTP(rw, r)
+		case <-r.Context().Done():
+		}
+	})
 }
 
 func (w *World) listenMail() error {
@@ -160,6 +173,7 @@ func (w *World) Connect(e Estate) {
 		}
 	}
 	w.past = nil
+	close(w.connected)
 }
 
 // apply lets a partner take a request: a function of what it took before.

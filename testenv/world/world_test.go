@@ -53,16 +53,23 @@ func simple(number string, at time.Time) *Order {
 
 // stage is a world with an estate of which only the intakes stand.
 type stage struct {
-	t      *testing.T
-	world  *World
-	clock  *clock.Jump
-	mu     sync.Mutex
-	heard  []string          // "path kind at"
-	bodies map[string]string // by the same
-	deaf   int               // answers 503 so often
+	t       *testing.T
+	world   *World
+	clock   *clock.Jump
+	intakes string
+	mu      sync.Mutex
+	heard   []string          // "path kind at"
+	bodies  map[string]string // by the same
+	deaf    int               // answers 503 so often
 }
 
 func play(t *testing.T, dir string, source Source, at time.Time) *stage {
+	t.Helper()
+	return set(t, dir, source, at).connect()
+}
+
+// set is a stage on which nothing has happened.
+func set(t *testing.T, dir string, source Source, at time.Time) *stage {
 	t.Helper()
 	s := &stage{t: t, clock: clock.NewJump(at), bodies: map[string]string{}}
 	intakes := httptest.NewServer(http.HandlerFunc(s.hear))
@@ -77,7 +84,13 @@ func play(t *testing.T, dir string, source Source, at time.Time) *stage {
 			t.Error(err)
 		}
 	})
-	u := intakes.URL
+	s.intakes = intakes.URL
+	return s
+}
+
+// connect starts what stage has set up.
+func (s *stage) connect() *stage {
+	u := s.intakes
 	s.world.Connect(Estate{Edge: u, Payment: u + "/payment", Fraud: u + "/fraud", Shipment: u + "/shipment", Inventory: u + "/inventory", Invoicing: u + "/invoicing"})
 	return s
 }
@@ -242,6 +255,27 @@ func TestKilledWorldGoesOn(t *testing.T) {
 		if got := done + len(h.heard); got < len(all) {
 			t.Errorf("cut at %d: %d calls made, then %d, of %d", cut, done, len(h.heard), len(all))
 		}
+	}
+}
+
+// TestAskedBeforeTheJournalIsRead: an estate that starts with calls in hand asks
+// at once. A provider that answered from an empty memory opened the same tender
+// twice and settled it twice, with different words.
+func TestAskedBeforeTheJournalIsRead(t *testing.T) {
+	s := set(t, t.TempDir(), &few{orders: []*Order{simple("1", monday)}}, monday)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.world.Provider+"/tenders/t", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := http.DefaultClient.Do(req); err == nil {
+		resp.Body.Close()
+		t.Errorf("answered %s before the journal was read", resp.Status)
+	}
+	s.connect()
+	if a := s.tender("t"); a["status"] != "PENDING" {
+		t.Errorf("answered %v once it was read, want PENDING", a)
 	}
 }
 
