@@ -30,15 +30,13 @@ type MismatchRow struct {
 	At       time.Time  `json:"at"` // of its state
 	Evidence []evidence `json:"evidence,omitempty"`
 	Counted  bool       `json:"counted"` // the figures are units of a line; what is at risk is money all the same
-
-	words *Words
 }
 
 // Link is the flow's address.
 func (r MismatchRow) Link() string { return link(r.Tenant, r.Order) }
 
 // Amount writes one of the figures.
-func (r MismatchRow) Amount(n int64) string { return r.words.amount(r.Code, n, r.Currency) }
+func (r MismatchRow) Amount(n int64) string { return amount(n, r.Currency, r.Counted) }
 
 // Money is what is at risk.
 func (r MismatchRow) Money() Money { return Money{r.AtRisk, r.Currency} }
@@ -49,7 +47,7 @@ func (m *mismatch) row(n number, w *Words) MismatchRow {
 		ID: m.MismatchID, Code: m.Code, Number: m.Number, State: at.state, Why: at.why, Tenant: n.tenant, Order: n.order, Subject: m.Subject,
 		Severity: s.Severity, Currency: s.Currency, Expected: s.Expected, Actual: s.Actual, Delta: s.Delta, AtRisk: s.AtRisk,
 		Repair: s.Repair, Rules: s.Rules, Since: m.first, At: at.at, Evidence: s.Evidence,
-		Counted: slices.Contains(w.Units, m.Code), words: w,
+		Counted: w.counted(m.Code),
 	}
 	if !m.size.set { // accepted without ever having been open
 		r.Delta, r.Currency = at.delta, at.currency

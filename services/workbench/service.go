@@ -147,7 +147,8 @@ func (b *Bench) onOwner(owner, topic string, i incident, c topology.Cause) {
 }
 
 func (b *Bench) onSized(e mismatchSized, c topology.Cause) {
-	says := fmt.Sprintf("%s %s: %s instead of %s", e.Head.Code, e.Head.Subject, b.words.amount(e.Head.Code, e.Actual, e.Currency), b.words.amount(e.Head.Code, e.Expected, e.Currency))
+	counted := b.words.counted(e.Head.Code)
+	says := fmt.Sprintf("%s %s: %s instead of %s", e.Head.Code, e.Head.Subject, amount(e.Actual, e.Currency, counted), amount(e.Expected, e.Currency, counted))
 	b.differ(e.Head, standing{state: isOpen}, says, c, func(m *mismatch) {
 		m.size.take(c.Offset, e)
 		if at := c.Envelope.OccurredAt.UTC(); m.first.IsZero() || at.Before(m.first) {
@@ -162,7 +163,7 @@ func (b *Bench) onCleared(e mismatchCleared, c topology.Cause) {
 
 func (b *Bench) onAccepted(e mismatchAccepted, c topology.Cause) {
 	b.differ(e.Head, standing{state: isAccepted, why: e.AcceptedBy, delta: e.Delta, currency: e.Currency},
-		fmt.Sprintf("%s %s: %s accepted by %s", e.Head.Code, e.Head.Subject, b.words.amount(e.Head.Code, e.Delta, e.Currency), e.AcceptedBy), c, nil)
+		fmt.Sprintf("%s %s: %s accepted by %s", e.Head.Code, e.Head.Subject, amount(e.Delta, e.Currency, b.words.counted(e.Head.Code)), e.AcceptedBy), c, nil)
 }
 
 func (b *Bench) differ(h mismatchHead, s standing, says string, c topology.Cause, size func(*mismatch)) {

@@ -97,12 +97,15 @@ func (w *Words) lane(source string) int {
 	return len(w.Lanes)
 }
 
+// counted says whether the figures of a mismatch are units, not money.
+func (w *Words) counted(code string) bool { return slices.Contains(w.Units, code) }
+
 // amount writes a figure of a mismatch.
-func (w *Words) amount(code string, n int64, currency string) string {
-	if !slices.Contains(w.Units, code) {
-		return money.Format(n, currency)
+func amount(n int64, currency string, counted bool) string {
+	if counted {
+		return count(int(n), "unit")
 	}
-	return count(int(n), "unit")
+	return money.Format(n, currency)
 }
 
 // count writes a number of things.

@@ -309,6 +309,11 @@ func TestMismatchLife(t *testing.T) {
 	if m := read[Mismatches](t, b, "/mismatches?code=SHIPPED_NOT_RELEASED").Codes[0]; m.Open != 1 || m.AtRisk.String() != "7.77 BRL" {
 		t.Errorf("opened again: %+v", m)
 	}
+	for _, row := range m.Mismatches { // as a client reads them, who has no words of ours
+		if said := row.Amount(row.Delta) + row.Money().String(); !strings.Contains(said, "BRL") {
+			t.Errorf("%s is written %q, want money", row.ID, said)
+		}
+	}
 	if html := shown(t, b, "/mismatches"); !strings.Contains(html, "7.77 BRL") || !strings.Contains(html, `href="/flows/acme/web-2"`) {
 		t.Error("the page lacks the mismatch")
 	}

@@ -94,7 +94,7 @@ func (s *Scan) spans(ctx context.Context, adm *kadm.Client, topics []string) err
 	}
 	starts, err := adm.ListStartOffsets(ctx, names...)
 	if err != nil {
-		return fmt.Errorf("ask where topics begin: %w", err)
+		return fmt.Errorf("ask the broker where topics begin (--brokers): %w", err)
 	}
 	ends, err := adm.ListCommittedOffsets(ctx, names...)
 	if err != nil {

@@ -181,7 +181,7 @@ func reconCommand() *cobra.Command {
 				fmt.Fprintf(w, "CODE\tORDER\tSUBJECT\tSTATE\tEXPECTED\tACTUAL\tAT RISK\tSINCE\n")
 				for _, m := range l.Mismatches {
 					fmt.Fprintf(w, "%s\t%s/%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Code, m.Tenant, m.Order, m.Subject, m.State,
-						m.Amount(m.Expected), m.Amount(m.Actual), m.Amount(m.AtRisk), instant(m.Since))
+						m.Amount(m.Expected), m.Amount(m.Actual), m.Money(), instant(m.Since))
 				}
 				fmt.Fprintf(w, "%d of %d\n", len(l.Mismatches), l.Part.Total)
 			})
