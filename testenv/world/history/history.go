@@ -15,8 +15,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -71,6 +74,9 @@ const (
 
 // Read reads a folder. Orders come by purchase, then ID.
 func Read(dir string) ([]Order, error) {
+	if err := present(dir); err != nil {
+		return nil, err
+	}
 	r := reader{orders: map[string]*Order{}, customers: map[string]Customer{}}
 	err := errors.Join(
 		each(filepath.Join(dir, customersFile), r.customer),
@@ -89,6 +95,23 @@ func Read(dir string) ([]Order, error) {
 	}
 	slices.SortFunc(out, func(a, b Order) int { return cmp.Or(a.Purchased.Compare(b.Purchased), cmp.Compare(a.ID, b.ID)) })
 	return out, nil
+}
+
+// present says in one sentence what a folder lacks, rather than once for every file.
+func present(dir string) error {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return fmt.Errorf("%s is no folder of history: give the folder that holds %s and its sisters", dir, ordersFile)
+	}
+	var missing []string
+	for _, file := range []string{customersFile, ordersFile, itemsFile, paymentsFile} {
+		if _, err := os.Stat(filepath.Join(dir, file)); errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, file)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("folder of history %s lacks %s", dir, strings.Join(missing, ", "))
+	}
+	return nil
 }
 
 type reader struct {

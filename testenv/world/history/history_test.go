@@ -144,8 +144,11 @@ func TestWhatCannotBeReadIsNamed(t *testing.T) {
 			t.Errorf("%s with %q for %q: error %v, want %q in it", c.file, c.new, c.old, err, c.want)
 		}
 	}
-	if _, err := Read(t.TempDir()); err == nil || !strings.Contains(err.Error(), ordersFile) {
-		t.Errorf("an empty folder: %v", err)
+	empty := t.TempDir()
+	for dir, want := range map[string]string{empty: "lacks " + customersFile + ", " + ordersFile, filepath.Join(empty, "x"): "no folder of history"} {
+		if _, err := Read(dir); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("error %v, want one line with %q", err, want)
+		}
 	}
 }
 
