@@ -26,10 +26,6 @@ import (
 	"troupe/topology/stream"
 )
 
-// The guards of exactly once, each against a fault that breaks a runtime which
-// lacks it. The numbers are those of the runtime's design; guards 2, 3 and 8 have
-// their oldest tests in runtime_test.go.
-
 // member waits until the counting service has one member and returns its ID.
 func (b *bench) member() string { return b.members(1)[0] }
 

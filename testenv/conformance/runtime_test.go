@@ -254,6 +254,21 @@ func TestTimersOutliveTheProcess(t *testing.T) {
 	}
 }
 
+// TestLeisureIsNotWaitedFor: a deadline that nobody waits for does not keep a
+// jumping clock running, and is met all the same when the clock goes further.
+func TestLeisureIsNotWaitedFor(t *testing.T) {
+	b := newBench(t)
+	b.start("a", counting(ringing, topology.Leisure("ring", onRing)))
+	b.publish("web-1")
+	b.settle()
+	if at := b.clock.Now(); !at.Equal(nine) || len(b.scores()) != 0 {
+		t.Fatalf("the clock went to %v for nobody", at)
+	}
+	b.clock.At(nine.Add(48*time.Hour), "later", func(context.Context) error { return nil })
+	b.settle()
+	b.each([]string{"web-1"})
+}
+
 // asking is a service that clears an order once the world has answered.
 func asking(call func(context.Context, topology.Call, request) (fraudScored, error)) topology.Service {
 	return topology.Service{

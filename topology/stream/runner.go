@@ -168,9 +168,6 @@ func (r *Runner) Intakes(service string) http.Handler {
 	return nil
 }
 
-// Outbox writes messages that no step makes.
-func (r *Runner) Outbox() *Outbox { return r.outbox }
-
 // Run runs everything until ctx is done, then stops it cleanly: finish, commit,
 // checkpoint, leave.
 func (r *Runner) Run(ctx context.Context) error {
