@@ -31,4 +31,5 @@ demo:
 
 # Ratios to a baseline taken in the same run; figures are kept in testenv/bench/README.md.
 bench:
-	$(GO) test ./testenv/bench -run '^$$' -bench . -benchtime 3x
+	$(GO) test ./testenv/bench -run '^$$' -bench 'Echo|Transaction' -benchtime 3x
+	$(GO) test ./testenv/bench -run '^$$' -bench 'Step|Codec'
