@@ -5,8 +5,9 @@ LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 .PHONY: run build test lint test-kafka demo bench
 
 # The whole estate on this machine: embedded broker, invented traffic, quickened time.
-run:
-	$(GO) run ./services/cmd/troupe run all
+# Built first, then run: `go run` calls an interrupted program a failed one.
+run: build
+	@bin/troupe run all
 
 build:
 	$(GO) build -o bin/ ./services/cmd/...

@@ -93,7 +93,7 @@ func (o channelOrder) customer() topology.Request {
 	c := o.Customer
 	return topology.Request{Key: o.Tenant + "/" + c.CustomerID, Message: &customerRecorded{
 		Envelope: schemas.Envelope{
-			ID:         schemas.FactID("CustomerRecorded", o.Tenant, c.CustomerID, c.Name, c.Email, c.City, c.State, c.Postcode),
+			ID:         schemas.FactID("CustomerRecorded", o.Tenant, c.CustomerID, o.PlacedAt.UTC().Format(time.RFC3339Nano), c.Name, c.Email, c.City, c.State, c.Postcode),
 			OccurredAt: o.PlacedAt, Tenant: o.Tenant, AggregateID: o.Tenant + "/" + c.CustomerID,
 		},
 		CustomerID: c.CustomerID, Name: c.Name, Email: c.Email, City: c.City, State: c.State, Postcode: c.Postcode,

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +55,23 @@ func TestOwnerIsBehind(t *testing.T) {
 		if overdue == "fraud" {
 			t.Error("the answer of an owner that had not read the question was overdue")
 		}
+	}
+}
+
+// incident checks that what is told of an owner is told of no order, though an
+// order's deadline brought it up.
+func (f *follower) incident(frame schemas.Frame, key string) {
+	f.b.t.Helper()
+	reader, err := schemas.NewFieldReader(f.b.wire, frame.Type, nil)
+	if err != nil {
+		f.b.t.Fatal(err)
+	}
+	e, _, err := reader.Decode(frame)
+	if err != nil {
+		f.b.t.Fatal(err)
+	}
+	if e.Order != "" || e.AggregateID != key || !strings.HasPrefix(key, "partition/") {
+		f.b.t.Errorf("%s under %q is about %q and order %q, not about a partition", e.Type, key, e.AggregateID, e.Order)
 	}
 }
 
@@ -119,12 +137,15 @@ func (f *follower) until(event string) {
 				f.b.t.Fatal(err)
 			}
 			f.types[frame.Type]++
-			if frame.Type == "ObligationOverdue" {
+			switch frame.Type {
+			case "ObligationOverdue":
 				_, fields, err := reader.Decode(frame)
 				if err != nil {
 					f.b.t.Fatal(err)
 				}
 				f.overdue = append(f.overdue, fields["owner"].(string))
+			case "OwnerBehind", "OwnerCaughtUp":
+				f.incident(frame, string(r.Key))
 			}
 		})
 	}

@@ -73,7 +73,10 @@ func (w *worker) read(ctx context.Context, t *task, r *kgo.Record) (*input, erro
 		return nil, &refusedInput{causeBody, errors.New("the envelope has no ID or no time"), e.Order}
 	}
 	in := &input{task: t, key: string(r.Key), record: r, handler: h, message: message, digest: contentOf(e.ID, r.Value)}
-	if t.set.spec.RowKey != nil && !h.Shared {
+	switch {
+	case h.Shared:
+		in.key = t.home
+	case t.set.spec.RowKey != nil:
 		in.key = t.set.spec.RowKey(in.key, &e)
 	}
 	if h.Trigger == topology.OnOutcome {

@@ -1,11 +1,23 @@
 package stream
 
+import "strconv"
+
 // partitionOf is where Kafka's Java client, and every producer that is set to
 // murmur2, puts a key: the low 31 bits of murmur2 modulo the partitions. Keys
 // that lie elsewhere were written by a producer with another partitioner
 // (librdkafka defaults to CRC32, Sarama to FNV), and their rows would be split.
 func partitionOf(key []byte, partitions int32) int32 {
 	return int32(murmur2(key)&0x7fffffff) % partitions
+}
+
+// partitionKey is the key of what is about a partition and about no single key:
+// the first of partition/0, partition/1, … that falls into it.
+func partitionKey(partition, partitions int32) string {
+	for n := 0; ; n++ {
+		if key := "partition/" + strconv.Itoa(n); partition >= partitions || partitionOf([]byte(key), partitions) == partition {
+			return key
+		}
+	}
 }
 
 // murmur2 as in org.apache.kafka.common.utils.Utils.

@@ -21,7 +21,7 @@ func (w *worker) open(ctx context.Context, id taskID) (*task, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &task{id: id, set: s, table: state, rows: map[string]*row{}, limit: w.limits.RowCacheBytes}
+	t := &task{id: id, home: partitionKey(id.partition, s.width), set: s, table: state, rows: map[string]*row{}, limit: w.limits.RowCacheBytes}
 	details, err := w.adm.ListTopics(ctx, s.state)
 	if err != nil {
 		return nil, fmt.Errorf("describe changelog %s: %w", s.state, err)

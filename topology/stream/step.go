@@ -106,7 +106,9 @@ func (x *transaction) untouch(r *row) {
 func (w *worker) step(x *transaction, in *input, r *row) error {
 	t := &in.turn
 	if in.record != nil {
-		r.frame.adopt(&t.Cause.Envelope, string(in.record.Key))
+		if !in.handler.Shared { // what all keys share is of no order
+			r.frame.adopt(&t.Cause.Envelope, string(in.record.Key))
+		}
 		t.Cause.Envelope.CorrelationID = orElse(t.Cause.Envelope.CorrelationID, r.frame.Correlation)
 		if in.outcome != "" {
 			r.frame.take(in.outcome)

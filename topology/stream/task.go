@@ -11,6 +11,7 @@ import (
 // task is a set's partition in this worker's hands.
 type task struct {
 	id    taskID
+	home  string // the key of what is about the partition, not about a key
 	set   *set
 	table *table.Task
 	rows  map[string]*row // decoded, by changelog key

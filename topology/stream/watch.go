@@ -88,15 +88,5 @@ func (r *Runner) position(s topology.Service, p topology.Position) topology.Requ
 	e := m.Head()
 	e.ID = schemas.FactID("position", p.Service, p.Topic, fmt.Sprint(p.Partition), fmt.Sprint(p.Offset))
 	e.OccurredAt = p.AsOf
-	return topology.Request{Inbox: s.Name, Key: r.keyFor(topology.InboxTopic(s.Name), p.Partition), Message: m}
-}
-
-// keyFor is a key that falls into a partition.
-func (r *Runner) keyFor(topic string, partition int32) string {
-	width := r.widths.n[r.config.topic(topic)]
-	for n := 0; ; n++ {
-		if key := fmt.Sprintf("partition/%d", n); partition >= width || partitionOf([]byte(key), width) == partition {
-			return key
-		}
-	}
+	return topology.Request{Inbox: s.Name, Key: partitionKey(p.Partition, r.widths.n[r.config.topic(topology.InboxTopic(s.Name))]), Message: m}
 }

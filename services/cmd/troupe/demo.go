@@ -68,17 +68,22 @@ type demo struct {
 // maxExamples is how many exceptions are shown after the report; all are counted.
 const maxExamples = 20
 
-func (d *demo) run(ctx context.Context) (err error) {
-	began := time.Now()
+func (d *demo) run(ctx context.Context) error {
 	past, err := history.Read(d.orders)
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(d.progress, "%d orders of %s\n", len(past), d.orders)
+	return d.play(ctx, world.Replay(past), len(past))
+}
+
+// play runs so many orders of a source to their end, and reports.
+func (d *demo) play(ctx context.Context, source world.Source, orders int) (err error) {
+	began := time.Now()
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.broker(); err != nil {
 		return err
 	}
-	source := world.Replay(past)
 	business, err := d.clock(source.Start())
 	if err != nil {
 		return err
@@ -102,9 +107,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.progress, "%d orders of %s; edge at %s\n", len(past), d.orders, e.edge.url())
+	fmt.Fprintf(d.progress, "edge at %s, workbench at %s\n", e.edge.url(), e.workbench.url())
 	err = e.run(ctx, func(ctx context.Context) error {
-		return d.watch(ctx, business, w, len(past))
+		return d.watch(ctx, business, w, orders)
 	})
 	if err != nil {
 		return err

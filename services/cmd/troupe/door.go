@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/oklog/run"
@@ -28,6 +29,9 @@ type listener struct {
 
 func open(name, addr string, h http.Handler) (*listener, error) {
 	lis, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listen for %s: %s is in use: end what runs there, or choose another address (--help names the flag)", name, addr)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", name, err)
 	}
