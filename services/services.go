@@ -88,20 +88,28 @@ func duties(process *processmanager.Definition) []workbench.Duty {
 	var out []workbench.Duty
 	for _, r := range process.Obligations {
 		d := workbench.Duty{
-			Name: r.Name, Owner: r.Owner, Because: r.Because.Event, Events: names(r.Events), Void: names(r.Void),
+			Name: r.Name, Owner: r.Owner, Because: sign(r.Because), Events: signs(r.Events), Void: signs(r.Void),
 			Subject: r.Subject, Within: r.Within(), NextAction: r.NextAction,
 		}
 		for _, need := range r.Needs {
-			d.Needs = append(d.Needs, names(need))
+			d.Needs = append(d.Needs, signs(need))
 		}
 		out = append(out, d)
 	}
 	return out
 }
 
-func names(patterns []processmanager.Pattern) (out []string) {
+func signs(patterns []processmanager.Pattern) (out []workbench.Sign) {
 	for _, p := range patterns {
-		out = append(out, p.Event)
+		out = append(out, sign(p))
 	}
 	return out
+}
+
+func sign(p processmanager.Pattern) workbench.Sign {
+	s := workbench.Sign{Event: p.Event, When: map[string]string{}}
+	for field, want := range p.When {
+		s.When[field] = fmt.Sprint(want)
+	}
+	return s
 }

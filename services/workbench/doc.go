@@ -20,7 +20,7 @@
 //
 // Obligations are overdue when the process manager says so, never by a rule of
 // this package. What is expected but not yet overdue is read off the duties
-// that the caller hands in, by event names alone, and is labelled so.
+// that the caller hands in, and is labelled so.
 //
 // Invariants: no personal data goes in or out: the customer is an ID, and texts
 // that people typed (why somebody cancels, what a mail server said of an

@@ -2,6 +2,7 @@ package workbench
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -11,28 +12,63 @@ import (
 // because of what. It is handed in, since the process is another context's.
 type Duty struct {
 	Name, Owner string
-	Because     string     // the event that opens it
-	Needs       [][]string // of each list one must have come too
-	Events      []string   // what answers it
-	Void        []string   // what makes it pointless
-	Subject     string     // the field that names what it is about; "": the order
-	Within      string     // how long it may take, for people
+	Because     Sign     // what opens it
+	Needs       [][]Sign // of each list one must have come too
+	Events      []Sign   // what answers it
+	Void        []Sign   // what makes it pointless
+	Subject     string   // the field that names what it is about; "": the order
+	Within      string   // how long it may take, for people
 	NextAction  string
 }
 
-// expected lists what a flow is owed and nobody has called overdue. It goes by
-// event names alone, so it may name something that a field value has settled.
+// Sign is an event with the values that its fields must have.
+type Sign struct {
+	Event string
+	When  map[string]string
+}
+
+// of reports whether a fact is the sign.
+func (s Sign) of(f fact) bool {
+	if s.Event != f.event {
+		return false
+	}
+	for field, want := range s.When {
+		if !slices.Contains(f.values, ref{field, want}) {
+			return false
+		}
+	}
+	return true
+}
+
+func anyOf(signs []Sign, f fact) bool {
+	return slices.ContainsFunc(signs, func(s Sign) bool { return s.of(f) })
+}
+
+// gauges are the fields of an event that some duty goes by.
+func gauges(duties []Duty, event string) (fields []string) {
+	for _, d := range duties {
+		for _, s := range slices.Concat([]Sign{d.Because}, slices.Concat(d.Needs...), d.Events, d.Void) {
+			if s.Event == event {
+				fields = slices.AppendSeq(fields, maps.Keys(s.When))
+			}
+		}
+	}
+	slices.Sort(fields)
+	return slices.Compact(fields)
+}
+
+// expected lists what a flow is owed and nobody has called overdue.
 func expected(facts []fact, duties []Duty, told func(event string) bool) []Owed {
 	var out []Owed
 	for _, d := range duties {
-		if !slices.ContainsFunc(d.Events, told) || !d.ripe(facts) {
+		if !slices.ContainsFunc(d.names(), told) || !d.ripe(facts) {
 			continue // an answer that comes by an inbox is never seen here
 		}
 		for _, c := range d.causes(facts) {
 			if d.answered(facts, c) {
 				continue
 			}
-			o := Owed{Obligation: d.Name, Owner: d.Owner, Events: d.Events, Subject: c.subject, CauseID: c.fact.id, CauseType: c.fact.event, Since: c.fact.at, Within: d.Within, NextAction: d.NextAction}
+			o := Owed{Obligation: d.Name, Owner: d.Owner, Events: d.names(), Subject: c.subject, CauseID: c.fact.id, CauseType: c.fact.event, Since: c.fact.at, Within: d.Within, NextAction: d.NextAction}
 			if !slices.ContainsFunc(out, o.same) {
 				out = append(out, o)
 			}
@@ -44,10 +80,20 @@ func expected(facts []fact, duties []Duty, told func(event string) bool) []Owed 
 	return out
 }
 
+// names are the events that answer it, each once.
+func (d Duty) names() (events []string) {
+	for _, s := range d.Events {
+		if !slices.Contains(events, s.Event) {
+			events = append(events, s.Event)
+		}
+	}
+	return events
+}
+
 // ripe is true when all that a duty needs besides its cause has come.
 func (d Duty) ripe(facts []fact) bool {
 	for _, need := range d.Needs {
-		if !slices.ContainsFunc(facts, func(f fact) bool { return slices.Contains(need, f.event) }) {
+		if !slices.ContainsFunc(facts, func(f fact) bool { return anyOf(need, f) }) {
 			return false
 		}
 	}
@@ -63,7 +109,7 @@ type causing struct {
 func (d Duty) causes(facts []fact) []causing {
 	var out []causing
 	for _, f := range facts {
-		if f.event != d.Because {
+		if !d.Because.of(f) {
 			continue
 		}
 		subject := ""
@@ -80,7 +126,7 @@ func (d Duty) causes(facts []fact) []causing {
 
 func (d Duty) answered(facts []fact, c causing) bool {
 	return slices.ContainsFunc(facts, func(f fact) bool {
-		return (slices.Contains(d.Events, f.event) || slices.Contains(d.Void, f.event)) && f.after(c.fact.position) && f.names(d.Subject, c.subject)
+		return (anyOf(d.Events, f) || anyOf(d.Void, f)) && f.after(c.fact.position) && f.names(d.Subject, c.subject)
 	})
 }
 

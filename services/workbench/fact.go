@@ -42,6 +42,7 @@ type fact struct {
 	lane                     int
 	says                     string
 	about                    []ref
+	values                   []ref // the values that duties go by
 }
 
 // names reports whether the fact is about the thing: one that names none of the

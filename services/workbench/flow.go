@@ -153,7 +153,7 @@ func (f *flow) void(o *obligation, duties []Duty) bool {
 		return false
 	}
 	for _, x := range f.facts {
-		if slices.Contains(duties[i].Void, x.event) && x.after(cause.position) && x.names(duties[i].Subject, said.Subject) {
+		if anyOf(duties[i].Void, x) && x.after(cause.position) && x.names(duties[i].Subject, said.Subject) {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package workbench
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"troupe/schemas"
@@ -42,8 +43,13 @@ func (b *Bench) guard(h *topology.ViewHandler) {
 
 // told takes in an event of which only a line is shown.
 func (b *Bench) told(w *Word) topology.ViewHandler {
-	return topology.SeeFields(w.Event, w.fields(), func(_ schemas.Envelope, values map[string]any, c topology.Cause) {
-		b.take(w.Event, c, w.tell(values), w.about(values), func(f *flow) {
+	gauges := gauges(b.config.Duties, w.Event)
+	return topology.SeeFields(w.Event, slices.Concat(w.fields(), gauges), func(_ schemas.Envelope, values map[string]any, c topology.Cause) {
+		told := fact{event: w.Event, says: w.tell(values), about: w.about(values)}
+		for _, field := range gauges {
+			told.values = append(told.values, ref{field, fmt.Sprint(values[field])})
+		}
+		b.take(told, c, func(f *flow) {
 			switch w.Event {
 			case "OrderRejected":
 				f.rejected = true
@@ -54,8 +60,9 @@ func (b *Bench) told(w *Word) topology.ViewHandler {
 	})
 }
 
-// take adds a fact to its flow and has it booked there.
-func (b *Bench) take(event string, c topology.Cause, says string, about []ref, book func(*flow)) {
+// take completes a fact by where it comes from, adds it to its flow and has it
+// booked there.
+func (b *Bench) take(t fact, c topology.Cause, book func(*flow)) {
 	n, ok := numberOf(c)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -64,10 +71,9 @@ func (b *Bench) take(event string, c topology.Cause, says string, about []ref, b
 		return
 	}
 	f, e := b.flow(n), c.Envelope
-	f.add(fact{
-		id: e.ID, event: event, source: e.Source, cause: e.CausationID, at: e.OccurredAt.UTC(),
-		position: position{c.Topic, c.Partition, c.Offset}, lane: b.words.lane(e.Source), says: says, about: about,
-	}, b.limits.factsPerFlow)
+	t.id, t.source, t.cause, t.at = e.ID, e.Source, e.CausationID, e.OccurredAt.UTC()
+	t.position, t.lane = position{c.Topic, c.Partition, c.Offset}, b.words.lane(e.Source)
+	f.add(t, b.limits.factsPerFlow)
 	if book != nil {
 		book(f)
 	}
@@ -96,7 +102,7 @@ func (b *Bench) books() []topology.ViewHandler {
 
 func (b *Bench) onPlaced(e orderPlaced, c topology.Cause) {
 	says := fmt.Sprintf("%s by %s for %s, promised by %s", count(len(e.Lines), "line"), e.Channel, e.total(), clock(e.PromisedBy))
-	b.take("OrderPlaced", c, says, nil, func(f *flow) {
+	b.take(fact{event: "OrderPlaced", says: says}, c, func(f *flow) {
 		f.placed.take(c.Offset, placing{c.Envelope.OccurredAt.UTC(), e.PromisedBy.UTC(), e.Channel, e.CustomerID, c.Envelope.CorrelationID, e.total()})
 	})
 }
@@ -106,20 +112,21 @@ func (b *Bench) onPhase(e flowPhaseChanged, c topology.Cause) {
 	if e.Previous != "" {
 		says = e.Previous + " → " + e.Phase
 	}
-	b.take("FlowPhaseChanged", c, says, nil, func(f *flow) { f.phase.take(c.Offset, phasing{e.Phase, c.Envelope.OccurredAt.UTC()}) })
+	b.take(fact{event: "FlowPhaseChanged", says: says}, c, func(f *flow) { f.phase.take(c.Offset, phasing{e.Phase, c.Envelope.OccurredAt.UTC()}) })
 }
 
 func (b *Bench) onClosed(e flowClosed, c topology.Cause) {
-	b.take("FlowClosed", c, e.Outcome, nil, func(f *flow) { b.close(f, closing{c.Envelope.OccurredAt.UTC(), e.Outcome}, c.Offset) })
+	b.take(fact{event: "FlowClosed", says: e.Outcome}, c, func(f *flow) { b.close(f, closing{c.Envelope.OccurredAt.UTC(), e.Outcome}, c.Offset) })
 }
 
 func (b *Bench) onDecided(e cancellationDecided, c topology.Cause) {
-	b.take("CancellationDecided", c, e.verdict(), nil, func(f *flow) { f.decided.take(c.Offset, e.verdict()) })
+	decided := fact{event: "CancellationDecided", says: e.verdict(), values: []ref{{"accepted", fmt.Sprint(e.Accepted)}}}
+	b.take(decided, c, func(f *flow) { f.decided.take(c.Offset, e.verdict()) })
 }
 
 func (b *Bench) onOverdue(e obligationOverdue, c topology.Cause) {
 	says := fmt.Sprintf("%s owes %s since %s", e.Owner, strings.Join(e.Events, " or "), clock(e.DueAt))
-	b.take("ObligationOverdue", c, says, nil, func(f *flow) {
+	b.take(fact{event: "ObligationOverdue", says: says}, c, func(f *flow) {
 		o := f.owes(e.Obligation, e.Subject, e.CauseID)
 		o.said.take(c.Offset, e)
 		o.at = c.Envelope.OccurredAt.UTC()
@@ -127,7 +134,7 @@ func (b *Bench) onOverdue(e obligationOverdue, c topology.Cause) {
 }
 
 func (b *Bench) onMet(e obligationMet, c topology.Cause) {
-	b.take("ObligationMet", c, e.Obligation+" met late by "+e.MetBy, nil, func(f *flow) {
+	b.take(fact{event: "ObligationMet", says: e.Obligation + " met late by " + e.MetBy}, c, func(f *flow) {
 		o := f.owes(e.Obligation, e.Subject, e.CauseID)
 		o.metBy, o.metAt = e.MetBy, c.Envelope.OccurredAt.UTC()
 	})
@@ -168,7 +175,7 @@ func (b *Bench) onAccepted(e mismatchAccepted, c topology.Cause) {
 
 func (b *Bench) differ(h mismatchHead, s standing, says string, c topology.Cause, size func(*mismatch)) {
 	s.at = c.Envelope.OccurredAt.UTC()
-	b.take(c.Envelope.Type, c, says, nil, func(f *flow) {
+	b.take(fact{event: c.Envelope.Type, says: says}, c, func(f *flow) {
 		m := f.mismatch(h)
 		m.state.take(c.Offset, s)
 		if size != nil {

@@ -74,12 +74,22 @@ func fill(b *Bench, records ...record) {
 	}
 }
 
+func sign(event string) Sign { return Sign{Event: event} }
+
+func signs(events ...string) (out []Sign) {
+	for _, e := range events {
+		out = append(out, sign(e))
+	}
+	return out
+}
+
 func duties() []Duty {
 	return []Duty{
-		{Name: "first-scan", Owner: "shipment", Because: "ShipmentDispatched", Events: []string{"CarrierScanned"}, Void: []string{"ParcelLost"}, Subject: "shipmentId", Within: "24h"},
-		{Name: "invoice", Owner: "invoicing", Because: "ShipmentDispatched", Events: []string{"InvoiceIssued"}, Subject: "shipmentId", NextAction: "see the mismatches"},
-		{Name: "release", Owner: "shipment", Because: "InventoryAllocated", Needs: [][]string{{"FraudCleared"}, {"PaymentAuthorized", "PaymentReceived"}}, Events: []string{"ShipmentPlanned"}},
-		{Name: "approval", Owner: "processmanager", Because: "PersonNeeded", Events: []string{"ApproveStep"}, Subject: "desk"},
+		{Name: "first-scan", Owner: "shipment", Because: sign("ShipmentDispatched"), Events: signs("CarrierScanned"), Void: signs("ParcelLost"), Subject: "shipmentId", Within: "24h"},
+		{Name: "invoice", Owner: "invoicing", Because: sign("ShipmentDispatched"), Events: signs("InvoiceIssued"), Subject: "shipmentId", NextAction: "see the mismatches"},
+		{Name: "release", Owner: "shipment", Because: sign("InventoryAllocated"), Needs: [][]Sign{signs("FraudCleared"), {{"PaymentAuthorized", map[string]string{"outstanding": "0"}}, sign("PaymentReceived")}}, Events: signs("ShipmentPlanned")},
+		{Name: "refund", Owner: "payment", Because: Sign{"CancellationDecided", map[string]string{"accepted": "true"}}, Events: signs("PaymentAuthorized")},
+		{Name: "approval", Owner: "processmanager", Because: sign("PersonNeeded"), Events: signs("ApproveStep"), Subject: "desk"},
 	}
 }
 
@@ -266,13 +276,17 @@ func TestFlow(t *testing.T) {
 }
 
 func TestExpected(t *testing.T) {
-	allocated, cleared, authorized := rec("InventoryAllocated", "w", 1, values{}), rec("FraudCleared", "w", 2, values{}), rec("PaymentAuthorized", "w", 3, values{})
+	allocated, cleared, authorized := rec("InventoryAllocated", "w", 1, values{}), rec("FraudCleared", "w", 2, values{}), rec("PaymentAuthorized", "w", 3, values{"outstanding": int64(0)})
+	half := rec("PaymentAuthorized", "w", 3, values{"outstanding": int64(1)})
 	invoice := rec("InvoiceIssued", "w", 70, values{"lines": []any{values{"shipmentId": "s1"}}})
 	for _, c := range []struct {
 		name, want string
 		records    []record
 	}{
 		{"conditions are lacking", "", []record{allocated, cleared}},
+		{"one has come in half", "", []record{allocated, cleared, half}},
+		{"accepted", "refund", []record{rec("CancellationDecided", "w", 1, cancellationDecided{Accepted: true})}},
+		{"refused", "", []record{rec("CancellationDecided", "w", 1, cancellationDecided{})}},
 		{"all have come", "release", []record{authorized, allocated, cleared}},
 		{"answered from the same topic, earlier", "release", []record{rec("ShipmentPlanned", "w", 0, values{}), allocated, cleared, authorized}[1:]},
 		{"answered", "", []record{allocated, cleared, authorized, rec("ShipmentPlanned", "w", 4, values{"shipmentId": "s1"})}},
