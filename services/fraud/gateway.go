@@ -2,7 +2,6 @@ package fraud
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -46,12 +45,12 @@ func deskIntake() topology.Intake {
 				Score                                         int32
 				At                                            time.Time
 			}
-			if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-				partner.Refuse(w, http.StatusBadRequest, "the body is no review: "+err.Error())
+			whole := func() bool { return in.ID != "" && in.Tenant != "" && in.Order != "" && !in.At.IsZero() }
+			if !partner.Read(w, r, &in, "id, tenant, order and at", whole) {
 				return
 			}
 			m := &fraudReviewed{
-				Envelope: schemas.Envelope{ID: schemas.FactID("fraud.desk", in.ID), OccurredAt: in.At, Tenant: in.Tenant, Order: in.Order},
+				Envelope: schemas.Envelope{ID: schemas.FactID("fraud.desk", in.Tenant, in.ID), OccurredAt: in.At, Tenant: in.Tenant, Order: in.Order},
 				Decision: in.Decision, Reviewer: in.Reviewer, Score: in.Score, Reason: in.Reason,
 			}
 			partner.Accept(w, r, send, topology.Request{Inbox: "fraud", Key: in.Tenant + "/" + in.Order, Message: m})

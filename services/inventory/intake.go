@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -35,8 +34,8 @@ func countsIntake() topology.Intake {
 					Quantity  int32
 				}
 			}
-			if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, partner.MaxBody)).Decode(&in); err != nil || in.ID == "" || in.At.IsZero() {
-				partner.Refuse(w, http.StatusBadRequest, "the body is no stock report: it needs id, tenant, mode, at and levels")
+			whole := func() bool { return in.ID != "" && in.Tenant != "" && in.Mode != "" && !in.At.IsZero() && len(in.Levels) > 0 }
+			if !partner.Read(w, r, &in, "id, tenant, mode, at and levels", whole) {
 				return
 			}
 			if len(in.Levels) > maxLevels {
@@ -46,7 +45,7 @@ func countsIntake() topology.Intake {
 			var messages []topology.Request
 			for _, l := range in.Levels {
 				messages = append(messages, topology.Request{Inbox: "inventory.stock", Key: in.Tenant + "/" + l.SKU, Message: &adjustStock{
-					Envelope: schemas.Envelope{ID: schemas.FactID("wms.stock", in.ID, l.SKU, l.Node), OccurredAt: in.At, Tenant: in.Tenant},
+					Envelope: schemas.Envelope{ID: schemas.FactID("wms.stock", in.Tenant, in.ID, l.SKU, l.Node), OccurredAt: in.At, Tenant: in.Tenant},
 					SKU:      l.SKU, Node: l.Node, Quantity: l.Quantity, Mode: in.Mode, Reason: in.Reason,
 				}})
 			}

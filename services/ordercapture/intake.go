@@ -45,12 +45,10 @@ func ordersIntake() topology.Intake {
 		Writes: []topology.Output{topology.Asks[placeOrder]("ordercapture"), topology.Publishes[customerRecorded]()},
 		Handle: func(w http.ResponseWriter, r *http.Request, send topology.Send) {
 			var in channelOrder
-			if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, partner.MaxBody)).Decode(&in); err != nil {
-				partner.Refuse(w, http.StatusBadRequest, "the body is no order: "+err.Error())
-				return
+			whole := func() bool {
+				return in.Tenant != "" && in.Channel != "" && in.ChannelOrder != "" && in.Customer.CustomerID != "" && !in.PlacedAt.IsZero()
 			}
-			if in.Tenant == "" || in.Channel == "" || in.ChannelOrder == "" || in.Customer.CustomerID == "" || in.PlacedAt.IsZero() {
-				partner.Refuse(w, http.StatusUnprocessableEntity, "an order needs tenant, channel, channelOrder, customer.customerId and placedAt")
+			if !partner.Read(w, r, &in, "tenant, channel, channelOrder, customer.customerId and placedAt", whole) {
 				return
 			}
 			if err := send(r.Context(), in.customer(), in.request()); err != nil {
@@ -109,8 +107,7 @@ func cancellationsIntake() topology.Intake {
 				RequestedBy, Reason string
 				At                  time.Time
 			}
-			if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, partner.MaxBody)).Decode(&in); err != nil || in.At.IsZero() {
-				partner.Refuse(w, http.StatusBadRequest, "the body is no request to cancel: it needs requestedBy, reason and at")
+			if !partner.Read(w, r, &in, "requestedBy, reason and at", func() bool { return !in.At.IsZero() && in.RequestedBy != "" }) {
 				return
 			}
 			tenant, order := r.PathValue("tenant"), r.PathValue("order")

@@ -2,7 +2,6 @@ package payment
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -110,12 +109,8 @@ func providerIntake() topology.Intake {
 				ExpiresAt                 millis
 				At                        time.Time
 			}
-			if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, partner.MaxBody)).Decode(&in); err != nil {
-				partner.Refuse(w, http.StatusBadRequest, "the body is no event of a tender: "+err.Error())
-				return
-			}
-			if in.ID == "" || in.Tenant == "" || in.Order == "" || in.At.IsZero() {
-				partner.Refuse(w, http.StatusUnprocessableEntity, "id, tenant, order and at are needed")
+			whole := func() bool { return in.ID != "" && in.Tenant != "" && in.Order != "" && !in.At.IsZero() }
+			if !partner.Read(w, r, &in, "id, tenant, order and at", whole) {
 				return
 			}
 			m := &tenderSettled{

@@ -2,7 +2,6 @@ package shipment
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -60,7 +59,8 @@ func warehouseIntake() topology.Intake {
 				Lines                                                              []Reported
 				At                                                                 time.Time
 			}
-			if !accepts(w, r, &in, func() bool { return in.ID != "" && in.Tenant != "" && in.Order != "" && !in.At.IsZero() }) {
+			whole := func() bool { return in.ID != "" && in.Tenant != "" && in.Order != "" && !in.At.IsZero() }
+			if !partner.Read(w, r, &in, "id, tenant, order and at", whole) {
 				return
 			}
 			m := &warehouseReported{
@@ -84,9 +84,10 @@ func carrierIntake() topology.Intake {
 				ID, Tenant, Order, Kind, TrackingNumber, Location, Reason string
 				At                                                        time.Time
 			}
-			if !accepts(w, r, &in, func() bool {
+			whole := func() bool {
 				return in.ID != "" && in.Tenant != "" && in.Order != "" && in.TrackingNumber != "" && !in.At.IsZero()
-			}) {
+			}
+			if !partner.Read(w, r, &in, "id, tenant, order, trackingNumber and at", whole) {
 				return
 			}
 			m := &carrierReported{
@@ -96,17 +97,4 @@ func carrierIntake() topology.Intake {
 			partner.Accept(w, r, send, topology.Request{Inbox: "shipment", Key: in.Tenant + "/" + in.Order, Message: m})
 		},
 	}
-}
-
-// accepts reads a report; what it cannot use, it refuses in words.
-func accepts(w http.ResponseWriter, r *http.Request, into any, whole func() bool) bool {
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, partner.MaxBody)).Decode(into); err != nil {
-		partner.Refuse(w, http.StatusBadRequest, "the body is no report: "+err.Error())
-		return false
-	}
-	if !whole() {
-		partner.Refuse(w, http.StatusUnprocessableEntity, "id, tenant, order, at, and for a carrier trackingNumber, are needed")
-		return false
-	}
-	return true
 }

@@ -117,6 +117,25 @@ func Refuse(w http.ResponseWriter, status int, detail string) {
 	_ = json.NewEncoder(w).Encode(Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail})
 }
 
+// Read reads a body of JSON, at most MaxBody long, and reports whether it can be
+// used: needs says what every body must have, whole whether this one has it. What
+// cannot be used is refused in words.
+func Read(w http.ResponseWriter, r *http.Request, into any, needs string, whole func() bool) bool {
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, MaxBody)).Decode(into)
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		Refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is longer than %d bytes", large.Limit))
+	case err != nil:
+		Refuse(w, http.StatusBadRequest, "the body cannot be read: "+err.Error())
+	case !whole():
+		Refuse(w, http.StatusUnprocessableEntity, "the body needs "+needs)
+	default:
+		return true
+	}
+	return false
+}
+
 // Accept sends the messages and answers 202, or 503 if the broker does not take
 // them: the partner's repeat is then welcome, since the IDs are its own.
 func Accept(w http.ResponseWriter, r *http.Request, send topology.Send, messages ...topology.Request) {
