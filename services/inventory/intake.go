@@ -34,7 +34,9 @@ func countsIntake() topology.Intake {
 					Quantity  int32
 				}
 			}
-			whole := func() bool { return in.ID != "" && in.Tenant != "" && in.Mode != "" && !in.At.IsZero() && len(in.Levels) > 0 }
+			whole := func() bool {
+				return in.ID != "" && in.Tenant != "" && in.Mode != "" && !in.At.IsZero() && len(in.Levels) > 0
+			}
 			if !partner.Read(w, r, &in, "id, tenant, mode, at and levels", whole) {
 				return
 			}
