@@ -390,7 +390,7 @@ func TestReadsWhatIsPublished(t *testing.T) {
 		}
 		for _, event := range topic.Events {
 			if !read[event] {
-				t.Errorf("%s of %s is not shown", event, topic.Name)
+				t.Errorf("%s of %s is not shown: say in facts.v1.yaml how it is told", event, topic.Name)
 			}
 		}
 	}

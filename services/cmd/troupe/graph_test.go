@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"troupe/services"
 	"troupe/topology"
 )
@@ -47,6 +49,6 @@ func TestPictureIsTrue(t *testing.T) {
 		return
 	}
 	if shown != picture {
-		t.Errorf("the README shows another picture than the services draw: go test ./services/cmd/troupe -rewrite\n%s", picture)
+		t.Errorf("the README shows another picture than the services draw: go test ./services/cmd/troupe -rewrite\n%s", cmp.Diff(shown, picture))
 	}
 }
