@@ -34,7 +34,7 @@ type Config struct {
 // Limits names every bound of the runtime. Zero values take the defaults.
 type Limits struct {
 	PollRecords        int           // records taken in one poll; 5,000
-	TransactionBytes   int           // outputs of one transaction before it is ended early; 8 MiB
+	TransactionBytes   int           // outputs after which no further timer fires in a transaction; inputs are bounded by PollRecords; 8 MiB
 	TimersAtOnce       int           // deadlines fired in one transaction; 2,000
 	RecordBytes        int           // a larger output makes its input a dead letter; 900 KiB, below the broker's 1 MiB
 	RowCacheBytes      int64         // decoded rows kept, a task; 32 MiB
