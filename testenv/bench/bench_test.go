@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"troupe/schemas"
+	"troupe/testenv/broker"
 	"troupe/topology"
 	"troupe/topology/clock"
 	"troupe/topology/stream"
@@ -58,40 +60,72 @@ func echo() topology.Service {
 const partitions = 4
 
 type rig struct {
-	broker *kfake.Cluster
-	wire   *schemas.Wire
-	estate topology.Estate
-	raw    *kgo.Client
+	brokers []string
+	prefix  string
+	wire    *schemas.Wire
+	estate  topology.Estate
+	raw     *kgo.Client
+}
+
+// real is the Kafka that all benchmarks share with TROUPE_REAL=1.
+var real broker.Shared
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := real.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// connect finds a broker and a registry, and a prefix that nobody has used.
+func (r *rig) connect(b *testing.B) (registry string) {
+	b.Helper()
+	r.prefix = fmt.Sprintf("bench-%x.", time.Now().UnixNano())
+	if os.Getenv("TROUPE_REAL") == "1" {
+		both, err := real.Get()
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.brokers = both.Kafka.Brokers
+		return both.Apicurio.URL
+	}
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(fake.Close)
+	r.brokers = fake.ListenAddrs()
+	s := srfake.New()
+	b.Cleanup(s.Close)
+	return s.URL()
 }
 
 func newRig(b *testing.B) *rig {
 	b.Helper()
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(broker.Close)
-	registry := srfake.New()
-	b.Cleanup(registry.Close)
+	r := &rig{}
+	registry := r.connect(b)
 	catalogue, err := schemas.Load()
 	if err != nil {
 		b.Fatal(err)
 	}
-	reg, err := schemas.NewRegistry(registry.URL())
+	reg, err := schemas.NewRegistry(registry)
 	if err != nil {
 		b.Fatal(err)
 	}
-	raw, err := kgo.NewClient(kgo.SeedBrokers(broker.ListenAddrs()...))
+	raw, err := kgo.NewClient(kgo.SeedBrokers(r.brokers...))
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(raw.Close)
-	r := &rig{broker: broker, wire: schemas.NewWire(catalogue, reg), raw: raw, estate: topology.Estate{
+	r.wire, r.raw = schemas.NewWire(catalogue, reg), raw
+	r.estate = topology.Estate{
 		Version: 1, Partitions: partitions, Topics: []topology.Topic{
 			{Name: "holds", Owner: "risk", Key: "tenant/order", Events: []string{"FraudHoldPlaced"}, Retention: topology.Retention{Compact: true}},
 			{Name: "fraud", Owner: "risk", Key: "tenant/order", Events: []string{"FraudCleared"}, Retention: topology.Retention{Compact: true}},
 		},
-	}}
+	}
 	if err := r.wire.Prepare(b.Context(), "holds", "FraudHoldPlaced"); err != nil {
 		b.Fatal(err)
 	}
@@ -112,7 +146,7 @@ func (r *rig) fill(b *testing.B, n int) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		r.raw.Produce(b.Context(), &kgo.Record{Topic: "holds", Key: []byte("acme/" + order), Value: value}, first.Promise())
+		r.raw.Produce(b.Context(), &kgo.Record{Topic: r.prefix + "holds", Key: []byte("acme/" + order), Value: value}, first.Promise())
 	}
 	if err := r.raw.Flush(b.Context()); err != nil {
 		b.Fatal(err)
@@ -134,7 +168,7 @@ func (r *rig) config(b *testing.B, size int) stream.Config {
 		}
 	})
 	return stream.Config{
-		Brokers: r.broker.ListenAddrs(), Instance: "bench", Estate: r.estate, Wire: r.wire, Store: store,
+		Brokers: r.brokers, Prefix: r.prefix, Instance: "bench", Estate: r.estate, Wire: r.wire, Store: store,
 		Clock: clock.NewJump(time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Metrics: stream.NewMetrics(prometheus.NewRegistry()), Limits: stream.Limits{PollRecords: size},
 	}
@@ -169,7 +203,7 @@ func (r *rig) bare(b *testing.B, size, n int) time.Duration {
 	b.Helper()
 	began := time.Now()
 	s, err := kgo.NewGroupTransactSession(
-		kgo.SeedBrokers(r.broker.ListenAddrs()...), kgo.ConsumerGroup("bare"), kgo.ConsumeTopics("holds"), kgo.TransactionalID("bare"),
+		kgo.SeedBrokers(r.brokers...), kgo.ConsumerGroup(r.prefix+"bare"), kgo.ConsumeTopics(r.prefix+"holds"), kgo.TransactionalID(r.prefix+"bare"),
 		kgo.BlockRebalanceOnPoll(), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 	)
 	if err != nil {
@@ -183,7 +217,7 @@ func (r *rig) bare(b *testing.B, size, n int) time.Duration {
 		}
 		fetches.EachRecord(func(in *kgo.Record) {
 			seen++
-			s.Produce(b.Context(), &kgo.Record{Topic: "fraud", Key: in.Key, Value: in.Value}, nil)
+			s.Produce(b.Context(), &kgo.Record{Topic: r.prefix + "fraud", Key: in.Key, Value: in.Value}, nil)
 		})
 		if ok, err := s.End(b.Context(), kgo.TryCommit); !ok || err != nil {
 			b.Fatal(ok, err)
