@@ -122,7 +122,10 @@ func (s Service) Full(set Set) string {
 }
 
 // StateTopic is a set's changelog.
-func (s Service) StateTopic(set Set) string { return s.Full(set) + ".state" }
+func (s Service) StateTopic(set Set) string { return s.Full(set) + StateSuffix }
+
+// StateSuffix ends the name of every changelog, after the set's full name.
+const StateSuffix = ".state"
 
 // ReplayTopic is where what is sent again to a set arrives.
 func (s Service) ReplayTopic(set Set) string { return s.Full(set) + ".replay" }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
@@ -20,6 +21,8 @@ import (
 	"troupe/schemas"
 	"troupe/services/triage"
 	"troupe/topology"
+	"troupe/topology/stream"
+	"troupe/topology/table"
 )
 
 // count is the row of the counting service.
@@ -474,6 +477,71 @@ func TestRestoreFromNothing(t *testing.T) {
 }
 
 // TestCoPartitioning: a set whose topics are counted differently is refused.
+// TestStateIsVerified: what lies on disk after a clean stop is the changelog to
+// the last byte, and a row that is not is found, whichever way it differs.
+func TestStateIsVerified(t *testing.T) {
+	b := newBench(t)
+	first := b.start("a", counting(clearing))
+	list := orders(30)
+	for _, o := range list {
+		b.publish(o)
+	}
+	b.settle()
+	first.end()
+	rows, differs := b.verified("a", nil)
+	if rows != len(list) || len(differs) > 0 {
+		t.Fatalf("%d rows, want %d; %v", rows, len(list), differs)
+	}
+	for _, c := range []struct {
+		says   string
+		change table.Change
+	}{
+		{"otherwise on disk", table.Change{Key: []byte("Racme/" + list[0]), Value: []byte("else")}},
+		{"not on disk", table.Change{Key: []byte("Racme/" + list[0])}},
+		{"not on the changelog", table.Change{Key: []byte("Racme/nobody"), Value: []byte("else")}},
+	} {
+		if _, differs := b.verified("a", &c.change); !slices.ContainsFunc(differs, func(d string) bool { return strings.Contains(d, c.says) }) {
+			t.Errorf("a row that is %s: %v", c.says, differs)
+		}
+	}
+}
+
+// verified compares an instance's disk with the changelogs, after a change to it
+// that the runtime never made.
+func (b *bench) verified(name string, change *table.Change) (rows int, differs []string) {
+	b.t.Helper()
+	store, err := table.Open(table.Config{Dir: b.dirs[name]})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer func() {
+		if err := store.Close(); err != nil {
+			b.t.Error(err)
+		}
+	}()
+	if change != nil {
+		task, _, err := store.Task(fmt.Sprintf("fraud/%d", homeOf(strings.TrimPrefix(string(change.Key), "Racme/"))), table.Config{})
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if err := errors.Join(task.Commit([]table.Change{*change}, task.Marker()), task.Checkpoint()); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	found, err := stream.Verify(b.t.Context(), stream.Config{Brokers: b.brokers, Prefix: b.prefix, Store: store})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, v := range found {
+		rows += v.Rows
+		differs = append(differs, v.Differs...)
+		if v.Stale {
+			b.t.Errorf("%s is called stale", v.Task)
+		}
+	}
+	return rows, differs
+}
+
 func TestCoPartitioning(t *testing.T) {
 	b := newBench(t)
 	b.estate.Topics[0].Partitions = partitions + 1
