@@ -1,0 +1,467 @@
+package crash
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"troupe/schemas"
+	"troupe/testenv/broker"
+	"troupe/testenv/scan"
+	"troupe/topology"
+	"troupe/topology/partner"
+	"troupe/topology/stream"
+	"troupe/topology/table"
+)
+
+var (
+	crashes = flag.Int("crashes", 0, "faults to inject; 0: none, the test is skipped")
+	seed    = flag.Uint64("seed", 1, "of the schedule and the load")
+	nodes   = flag.Int("nodes", 1, "of Kafka, 1 or 3")
+)
+
+// TestMain is also the main of the processes that are killed.
+func TestMain(m *testing.M) {
+	if p, is := placeOfThisProcess(); is {
+		if err := serve(p); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+const (
+	processes = 3
+	patience  = 3 * time.Minute // for all that is owed to come, once nothing is broken any more
+)
+
+func TestCrashes(t *testing.T) {
+	if *crashes == 0 {
+		t.Skip("make crash runs it: it needs a real Kafka and minutes")
+	}
+	s := newSite(t)
+	plan := schedule(*seed, *crashes, processes, *nodes)
+	t.Logf("seed %d: %d faults on %d processes and %d brokers", *seed, len(plan), processes, *nodes)
+	l, err := newLoad(t.Context(), s.place, *seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, loaded := make(chan struct{}), make(chan error, 1)
+	go func() { loaded <- l.run(t.Context(), stop) }()
+	done := map[kind]int{}
+	for n, f := range plan {
+		time.Sleep(f.wait)
+		t.Logf("%3d  %v", n+1, f)
+		s.suffer(f)
+		done[f.kind]++
+	}
+	close(stop)
+	if err := <-loaded; err != nil {
+		t.Fatal(err)
+	}
+	s.heal()
+	h := s.settle()
+	for _, p := range s.processes {
+		p.end(t)
+	}
+	h = s.read() // what came after all was there is one too many
+	for i, wrong := range h.judge() {
+		if i < 20 {
+			t.Error(wrong)
+		}
+	}
+	s.verify()
+	inputs, facts := 0, 0
+	for _, in := range h.inputs {
+		inputs += len(in)
+	}
+	for _, f := range h.facts {
+		facts += len(f)
+	}
+	t.Logf("%v; %d orders, %d inputs, %d facts", done, len(h.inputs), inputs, facts)
+}
+
+// site is a broker, a registry, a world and the processes that are killed.
+type site struct {
+	t         *testing.T
+	real      *broker.Real
+	place     place
+	dir       string
+	down      atomic.Bool // the registry
+	processes []*process
+	waking    sync.WaitGroup
+}
+
+func newSite(t *testing.T) *site {
+	real, err := broker.StartReal(t.Context(), broker.RealConfig{Nodes: *nodes, Log: os.Stderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t, real: real}
+	t.Cleanup(func() {
+		if err := real.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if s.dir, err = os.MkdirTemp("", "troupe-crash-"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("logs and state are kept in %s", s.dir)
+		} else if err := os.RemoveAll(s.dir); err != nil {
+			t.Error(err)
+		}
+	})
+	s.place = place{
+		brokers: strings.Join(real.Kafka.Brokers, ","), registry: s.registry(), world: s.world(), prefix: "crash.",
+	}
+	c, err := config(s.place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Apply(t.Context(), c, []topology.Service{service(partner.Client{})}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range processes {
+		p := s.place
+		p.instance = fmt.Sprint(n)
+		p.state = filepath.Join(s.dir, "state-"+p.instance)
+		s.processes = append(s.processes, &process{place: p, log: filepath.Join(s.dir, "log-"+p.instance)})
+		s.processes[n].start(t)
+	}
+	t.Cleanup(func() {
+		for _, p := range s.processes {
+			p.kill()
+		}
+		s.waking.Wait()
+	})
+	return s
+}
+
+// registry is the way to the registry, which can be cut.
+func (s *site) registry() string {
+	target, err := url.Parse(s.real.Apicurio.URL)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	through := httputil.NewSingleHostReverseProxy(target)
+	through.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.down.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		through.ServeHTTP(w, r)
+	}))
+	s.t.Cleanup(server.Close)
+	return server.URL
+}
+
+// world answers calls, late and not always.
+func (s *site) world() string {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var in struct{ Number int32 }
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil || in.Number == 0 {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		if rand.IntN(10) == 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		select {
+		case <-r.Context().Done():
+		case <-time.After(time.Duration(rand.IntN(300)) * time.Millisecond):
+			_ = json.NewEncoder(w).Encode(in) // who has hung up asks again
+		}
+	}))
+	s.t.Cleanup(server.Close)
+	return server.URL
+}
+
+func (s *site) suffer(f fault) {
+	s.t.Helper()
+	switch f.kind {
+	case kill:
+		s.processes[f.who].kill()
+		s.processes[f.who].start(s.t)
+	case end:
+		s.processes[f.who].end(s.t)
+		s.processes[f.who].start(s.t)
+	case freeze:
+		wake := s.processes[f.who].freeze()
+		s.later(f.lasts, wake)
+	case registry:
+		s.down.Store(true)
+		s.later(f.lasts, func() { s.down.Store(false) })
+	case outage:
+		if err := s.real.Kafka.Kill(f.who); err != nil {
+			s.t.Fatal(err)
+		}
+		if err := s.real.Kafka.Restart(s.t.Context(), f.who); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+func (s *site) later(after time.Duration, do func()) {
+	s.waking.Go(func() {
+		time.Sleep(after)
+		do()
+	})
+}
+
+// heal waits until nothing is broken any more.
+func (s *site) heal() {
+	s.waking.Wait()
+	for _, p := range s.processes {
+		if p.gone() { // by itself, as one may that starts while there is no registry
+			s.t.Logf("process %s has ended: %s", p.place.instance, p.lastWords())
+			p.start(s.t)
+		}
+	}
+}
+
+// settle waits until all that is owed has come.
+func (s *site) settle() history {
+	s.t.Helper()
+	began := time.Now()
+	for {
+		h := s.read()
+		left := h.missing()
+		if left <= 0 {
+			s.t.Logf("all had come %v after the last fault", time.Since(began).Round(time.Second))
+			return h
+		}
+		if time.Since(began) > patience {
+			s.t.Errorf("%d facts are lost, or late by %v", left, patience)
+			return h
+		}
+		time.Sleep(time.Second)
+		s.heal()
+	}
+}
+
+// read reads what lies on the topics now, read committed.
+func (s *site) read() history {
+	s.t.Helper()
+	h := history{inputs: map[string][]int32{}, facts: map[string][]fact{}}
+	wire, err := wireOf(s.place)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	topics, err := scan.New(ctx, scan.Config{
+		Brokers: strings.Split(s.place.brokers, ","), Prefix: s.place.prefix, Topics: []string{"holds", "counts", "risk.dead", "risk.tally.dead"},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	err = topics.Each(ctx, func(r scan.Record) error {
+		if strings.HasSuffix(r.Topic, ".dead") {
+			s.t.Errorf("a dead letter of %q", r.Key)
+			return nil
+		}
+		frame, err := wire.Open(ctx, r.Value)
+		if err != nil {
+			return err
+		}
+		fields := []string{"score", "basis"}
+		if frame.Type == "FraudHoldPlaced" {
+			fields = fields[:1]
+		}
+		reader, err := schemas.NewFieldReader(wire, frame.Type, fields)
+		if err != nil {
+			return err
+		}
+		e, values, err := reader.Decode(frame)
+		if err != nil {
+			return err
+		}
+		order, number := strings.TrimPrefix(strings.TrimPrefix(string(r.Key), "hop/"), "acme/"), values["score"].(int32)
+		if r.Topic == "holds" {
+			if !seen[e.ID] {
+				h.inputs[order] = append(h.inputs[order], number)
+			}
+			seen[e.ID] = true
+			return nil
+		}
+		by, about, err := parse(values["basis"].(string))
+		h.facts[order] = append(h.facts[order], fact{e.ID, by, about, number})
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return h
+}
+
+// verify compares what each process has left on its disk with the changelogs.
+func (s *site) verify() {
+	s.t.Helper()
+	for _, p := range s.processes {
+		store, err := table.Open(table.Config{Dir: p.place.state})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		found, err := stream.Verify(s.t.Context(), stream.Config{Brokers: strings.Split(s.place.brokers, ","), Prefix: s.place.prefix, Store: store})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, v := range found {
+			if v.Stale || len(v.Differs) > 0 {
+				s.t.Errorf("process %s, task %s: stale %v, differs %v", p.place.instance, v.Task, v.Stale, v.Differs)
+			}
+		}
+		if err := store.Close(); err != nil {
+			s.t.Error(err)
+		}
+	}
+}
+
+// process is one process of the subject.
+type process struct {
+	place place
+	log   string
+	mu    sync.Mutex
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+func (p *process) start(t *testing.T) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cmd = exec.Command(os.Args[0])
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = p.place.environment(), log, log
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	cmd, ended := p.cmd, make(chan struct{})
+	p.ended = ended
+	go func() {
+		defer close(ended)
+		if err := cmd.Wait(); err != nil {
+			fmt.Fprintln(log, "ended:", err)
+		}
+		_ = log.Close() // it was written by others
+	}()
+}
+
+func (p *process) gone() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// lastWords is the end of its log.
+func (p *process) lastWords() string {
+	b, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(lines[max(0, len(lines)-2):], "; ")
+}
+
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = p.cmd.Process.Kill() // it may have ended already
+	<-p.ended
+}
+
+// end asks it to stop, and lets it finish.
+func (p *process) end(t *testing.T) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = p.cmd.Process.Signal(syscall.SIGCONT)
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
+	select {
+	case <-p.ended:
+	case <-time.After(time.Minute):
+		t.Errorf("process %s does not stop", p.place.instance)
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	}
+}
+
+// freeze stops it; wake lets this very process go on, if it still lives.
+func (p *process) freeze() (wake func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	frozen := p.cmd.Process
+	_ = frozen.Signal(syscall.SIGSTOP)
+	return func() { _ = frozen.Signal(syscall.SIGCONT) }
+}
+
+func TestScheduleIsOfItsSeed(t *testing.T) {
+	a, b := schedule(7, 100, 3, 3), schedule(7, 100, 3, 3)
+	if !reflect.DeepEqual(a, b) || reflect.DeepEqual(a, schedule(8, 100, 3, 3)) {
+		t.Error("a seed that fails cannot be played again")
+	}
+}
+
+// TestJudge plants each wrong that a crash can do.
+func TestJudge(t *testing.T) {
+	good := func() history {
+		h := history{inputs: map[string][]int32{}, facts: map[string][]fact{}}
+		for n := range int32(7) {
+			h.inputs["a"] = append(h.inputs["a"], n+1)
+			h.facts["a"] = append(h.facts["a"], fact{fmt.Sprint("s", n), byStep, n + 1, n + 1}, fact{fmt.Sprint("h", n), byHop, n + 1, n + 1})
+		}
+		h.facts["a"] = append(h.facts["a"], fact{"t", byTimer, 1, 1}, fact{"e", byEffect, 7, 1})
+		return h
+	}
+	if wrong := good().judge(); len(wrong) > 0 || good().missing() != 0 {
+		t.Fatal(wrong)
+	}
+	for name, spoil := range map[string]func(*history){
+		"lost":         func(h *history) { h.facts["a"] = h.facts["a"][1:] },
+		"doubled":      func(h *history) { h.facts["a"] = append(h.facts["a"], h.facts["a"][0]) },
+		"done twice":   func(h *history) { h.facts["a"] = append(h.facts["a"], fact{"s9", byStep, 7, 8}) },
+		"reordered":    func(h *history) { f := h.facts["a"]; f[0].about, f[2].about = f[2].about, f[0].about },
+		"aborted read": func(h *history) { h.facts["a"] = append(h.facts["a"], fact{"s9", byStep, 1003, 8}) },
+		"out of air":   func(h *history) { h.facts["b"] = []fact{{"x", byStep, 1, 1}} },
+		"torn":         func(h *history) { h.facts["a"][2].count = 1 }, // the output is there, the state was lost
+		"timer lost":   func(h *history) { h.facts["a"] = h.facts["a"][:len(h.facts["a"])-2] },
+		"called twice": func(h *history) { h.facts["a"] = append(h.facts["a"], fact{"e2", byEffect, 7, 2}) },
+	} {
+		h := good()
+		spoil(&h)
+		if len(h.judge()) == 0 {
+			t.Errorf("%s: nobody noticed", name)
+		}
+	}
+}

@@ -1,0 +1,12 @@
+// Package crash kills what runs. Real processes work on a real Kafka under load
+// while a schedule, drawn from a seed, kills them, stops them until their group
+// has given them up, kills the broker and takes the registry away. Then what the
+// log holds is compared with what each key must have come to.
+//
+//	load     numbered inputs per key, in transactions of which some are aborted and some are said twice
+//	subject  a service with a set of each kind: rows, timers, effects, a re-key hop
+//	faults   the schedule: the same seed gives the same one
+//	judge    nothing lost, nothing doubled, nothing that was aborted, nothing out of order
+//
+// `make crash` runs it: CRASHES says how many, SEED which, NODES of how many brokers.
+package crash
