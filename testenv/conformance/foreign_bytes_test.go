@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/topology"
 )
 
 // foreign is a record as another team's program might send it.
@@ -84,7 +88,7 @@ func (b *bench) names(wrong []foreign) {
 		want[source], bySource[source] = f.cause, f
 	}
 	for _, r := range b.read("fraud.dead") {
-		source := headerOf(r, "dead.topic") + "/" + headerOf(r, "dead.partition") + "/" + headerOf(r, "dead.offset")
+		source := sourceOf(r)
 		if _, twice := got[source]; twice {
 			b.t.Errorf("%s is buried twice", source)
 		}
@@ -103,4 +107,78 @@ func (b *bench) names(wrong []foreign) {
 	if !maps.Equal(got, want) {
 		b.t.Errorf("dead letters %v, want %v", got, want)
 	}
+}
+
+// TestHugeRecords: ten megabytes may come as a few compressed kilobytes. What can
+// be used is used; what cannot becomes a dead letter that fits and leads to its
+// source, and the partition flows on.
+func TestHugeRecords(t *testing.T) {
+	b := newBench(t)
+	huge := strings.Repeat("x", 10<<20)
+	b.start("a", counting(func(c *count, e placedRead, turn *topology.Turn) error {
+		switch turn.Cause.Envelope.Order {
+		case "poison":
+			return topology.Poison("it will never do")
+		case "parked":
+			return topology.Park(time.Hour, "it must wait")
+		}
+		return clearing(c, e, turn)
+	}))
+	record := func(order string) *kgo.Record {
+		m := placed(order)
+		m.Channel = huge
+		value, err := b.wire.Encode("orders", m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &kgo.Record{Topic: b.prefix + "orders", Partition: homeOf(order), Key: []byte("acme/" + order), Value: value}
+	}
+	wide := record("wide-key")
+	wide.Key = []byte("acme/" + huge)
+	wide.Partition = homeOf(huge)
+	wide.Headers = []kgo.RecordHeader{{Key: "note", Value: []byte(huge)}}
+	noise := record("noise")
+	noise.Value = make([]byte, len(huge))
+	noise.Value[0] = 1
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(64<<20),
+		kgo.ProducerBatchCompression(kgo.ZstdCompression()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	wrong := map[string]*kgo.Record{"poison": record("poison"), "parked": record("parked"), "key": wide, "framing": noise}
+	for _, r := range []*kgo.Record{record("good"), wrong["poison"], wrong["parked"], wide, noise} {
+		if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.publish("after")
+	b.settle()
+	b.each([]string{"good", "after"})
+	dead := b.read("fraud.dead")
+	for cause, r := range wrong {
+		i := slices.IndexFunc(dead, func(d *kgo.Record) bool { return headerOf(d, "dead.cause") == cause })
+		if i < 0 {
+			t.Errorf("no dead letter of cause %s", cause)
+			continue
+		}
+		if source := fmt.Sprintf("orders/%d/%d", r.Partition, r.Offset); sourceOf(dead[i]) != source {
+			t.Errorf("%s: leads to %s, want %s", cause, sourceOf(dead[i]), source)
+		}
+		want := "value"
+		if cause == "key" {
+			want = "value,headers,key"
+		}
+		if got := headerOf(dead[i], "dead.omitted"); got != want || len(dead[i].Value) > 0 {
+			t.Errorf("%s: %q is left out, want %q", cause, got, want)
+		}
+	}
+	if len(dead) != len(wrong) {
+		t.Errorf("%d dead letters, want %d", len(dead), len(wrong))
+	}
+}
+
+// sourceOf is where a dead letter says that it came from.
+func sourceOf(r *kgo.Record) string {
+	return headerOf(r, "dead.topic") + "/" + headerOf(r, "dead.partition") + "/" + headerOf(r, "dead.offset")
 }

@@ -62,6 +62,9 @@ func (w *worker) read(ctx context.Context, t *task, r *kgo.Record) (*input, erro
 	if len(r.Key) == 0 {
 		return nil, &refusedInput{causeKey, errors.New("the record has no key"), ""}
 	}
+	if len(r.Key) > w.limits.KeyBytes {
+		return nil, &refusedInput{causeKey, fmt.Errorf("the key is %d bytes, more than the limit of %d", len(r.Key), w.limits.KeyBytes), ""}
+	}
 	if want := partitionOf(r.Key, t.set.width); want != r.Partition {
 		return nil, &refusedInput{causePartition, fmt.Errorf("the key %q belongs to partition %d by murmur2: set the producer's partitioner to murmur2_random", r.Key, want), ""}
 	}
@@ -129,6 +132,10 @@ func (w *worker) park(x *transaction, in *input, after time.Duration, attempts i
 	r, err := in.task.row(rowKey(in.key))
 	if err != nil {
 		return err
+	}
+	if size := sizeOf(in.record); size > w.limits.RecordBytes {
+		w.bury(x, in.record, causeParked, fmt.Errorf("%d bytes, more than the limit of %d, cannot wait: %s", size, w.limits.RecordBytes, why), attempts, in.turn.Cause.Envelope.Order)
+		return nil
 	}
 	if r.frame.parked() >= int64(w.limits.ParkedPerKey) {
 		w.bury(x, in.record, causeParked, fmt.Errorf("%d inputs wait under the key already: %s", r.frame.parked(), why), attempts, in.turn.Cause.Envelope.Order)

@@ -37,6 +37,7 @@ type Limits struct {
 	TransactionBytes   int           // outputs after which no further timer fires in a transaction; inputs are bounded by PollRecords; 8 MiB
 	TimersAtOnce       int           // deadlines fired in one transaction; 2,000
 	RecordBytes        int           // a larger output makes its input a dead letter; 900 KiB, below the broker's 1 MiB
+	KeyBytes           int           // of an input; a longer one makes it a dead letter; 1 KiB
 	RowCacheBytes      int64         // decoded rows kept, a task; 32 MiB
 	ParkedPerKey       int           // inputs waiting under one key; the next is a dead letter; 1,000
 	ParkAttempts       int           // tries of a parked input before it is a dead letter; 10
@@ -64,6 +65,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.TransactionBytes, 8<<20)
 	def(&l.TimersAtOnce, 2000)
 	def(&l.RecordBytes, 900<<10)
+	def(&l.KeyBytes, 1<<10)
 	def(&l.RowCacheBytes, 32<<20)
 	def(&l.ParkedPerKey, 1000)
 	def(&l.ParkAttempts, 10)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -19,11 +21,11 @@ const (
 	causeSchema    = "schema"    // the registry knows no such schema
 	causeBody      = "body"      // the bytes are not what the schema says
 	causePartition = "partition" // the key lies where another partitioner puts it
-	causeKey       = "key"       // no key
+	causeKey       = "key"       // no key, or too long a one
 	causePoison    = "poison"    // the step says that it can never be used
 	causeDefect    = "defect"    // the step failed in a way its author did not expect
 	causeAttempts  = "attempts"  // parked too often
-	causeParked    = "parked"    // too many inputs wait under its key
+	causeParked    = "parked"    // too many inputs wait under its key, or it is too large to wait
 )
 
 // Headers that a dead letter carries beside its source's own.
@@ -38,13 +40,14 @@ const (
 	deadAt        = "dead.at"
 	deadOrder     = "dead.order"
 	deadVersion   = "dead.version"
+	deadOmitted   = "dead.omitted" // what of the source was too large to be copied
 )
 
 // maxDetail bounds what is said of a cause, in bytes.
 const maxDetail = 4 << 10
 
-// bury stages a dead letter: key, value and headers byte for byte, and where it
-// came from and why it lies here.
+// bury stages a dead letter: key, value and headers byte for byte, as far as they
+// fit, and where it came from and why it lies here.
 func (w *worker) bury(x *transaction, r *kgo.Record, cause string, err error, attempts int32, order string) {
 	detail := err.Error()
 	if len(detail) > maxDetail {
@@ -53,7 +56,7 @@ func (w *worker) bury(x *transaction, r *kgo.Record, cause string, err error, at
 	if x.inputs == 0 {
 		x.inputs = 1
 	}
-	headers := append([]kgo.RecordHeader(nil), r.Headers...)
+	var headers []kgo.RecordHeader
 	for _, h := range [][2]string{
 		{deadService, w.plan.service.Name}, {deadCause, cause}, {deadDetail, detail}, {deadTopic, r.Topic[len(w.config.Prefix):]},
 		{deadPartition, strconv.Itoa(int(r.Partition))}, {deadOffset, strconv.FormatInt(r.Offset, 10)},
@@ -70,10 +73,46 @@ func (w *worker) bury(x *transaction, r *kgo.Record, cause string, err error, at
 	if r.Key != nil && cause != causePartition {
 		partition = partitionOf(r.Key, width)
 	}
-	x.outputs = append(x.outputs, &kgo.Record{Topic: w.plan.dead, Partition: partition, Key: r.Key, Value: r.Value, Headers: headers})
-	x.bytes += len(r.Value)
+	letter := &kgo.Record{Topic: w.plan.dead, Partition: partition, Key: r.Key, Value: r.Value, Headers: append(slices.Clone(r.Headers), headers...)}
+	w.fit(letter, headers)
+	x.outputs = append(x.outputs, letter)
+	x.bytes += len(letter.Value)
 	w.metrics.dead(w.plan.service.Name, cause)
 	w.log.Warn("dead letter", "cause", cause, "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "order", order, "detail", detail)
+}
+
+// fit takes from a dead letter what makes it larger than its topic allows: a
+// record of megabytes may have come as a few compressed kilobytes, and would be
+// produced, refused and produced again for ever. What is left out still lies at
+// the source, which the letter names.
+func (w *worker) fit(letter *kgo.Record, own []kgo.RecordHeader) {
+	var omitted []string
+	for _, drop := range []struct {
+		name string
+		do   func()
+	}{
+		{"value", func() { letter.Value = nil }},
+		{"headers", func() { letter.Headers = slices.Clone(own) }},
+		{"key", func() { letter.Key = nil }},
+	} {
+		if sizeOf(letter) <= w.limits.RecordBytes+deadSlack {
+			break
+		}
+		drop.do()
+		omitted = append(omitted, drop.name)
+	}
+	if len(omitted) > 0 {
+		letter.Headers = append(letter.Headers, kgo.RecordHeader{Key: deadOmitted, Value: []byte(strings.Join(omitted, ","))})
+	}
+}
+
+// sizeOf is a record's size before compression, in bytes, but for framing.
+func sizeOf(r *kgo.Record) int {
+	n := len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		n += len(h.Key) + len(h.Value)
+	}
+	return n
 }
 
 // deadLetter reads a dead letter's headers.
