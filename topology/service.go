@@ -2,6 +2,7 @@ package topology
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -343,6 +344,10 @@ type Intake struct {
 // carry an ID derived from the partner's own, the time and the tenant; an empty
 // Inbox means a fact of this service.
 type Send func(ctx context.Context, messages ...Request) error
+
+// ErrTooLarge is why Send will never take a message: it, or its key, is larger
+// than a record may be.
+var ErrTooLarge = errors.New("too large for a record")
 
 // Watch lets a service see how far other services have read. The runtime looks
 // every so often, and tells each change in the partition of the service's inbox

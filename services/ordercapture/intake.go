@@ -51,8 +51,7 @@ func ordersIntake() topology.Intake {
 			if !partner.Read(w, r, &in, "tenant, channel, channelOrder, customer.customerId and placedAt", whole) {
 				return
 			}
-			if err := send(r.Context(), in.customer(), in.request()); err != nil {
-				partner.Refuse(w, http.StatusServiceUnavailable, "not accepted, please repeat: "+err.Error())
+			if !partner.Send(w, r, send, in.customer(), in.request()) {
 				return
 			}
 			w.Header().Set("Content-Type", "application/json")

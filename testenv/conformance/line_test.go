@@ -1,5 +1,3 @@
-// Package conformance runs the runtime against a broker: what holds on the
-// embedded one must hold, unchanged, on a real one.
 package conformance
 
 import (
@@ -18,7 +16,7 @@ const channelOrder = `{"tenant":"acme","channel":"web","channelOrder":"1","custo
 "currency":"EUR","lines":[{"line":1,"sku":"s","quantity":1,"unitNet":100}],"tenders":[{"sequence":1,"kind":"card","amount":100}],
 "promisedBy":"2026-01-08T00:00:00Z","placedAt":"2026-01-05T09:00:00Z"}`
 
-// TestOneOrder sends an order through its intake, order capture and fraud, over
+// TestOneOrderThroughTwoContexts sends an order through its intake, order capture and fraud, over
 // real HTTP and a real protocol.
 func TestOneOrderThroughTwoContexts(t *testing.T) {
 	scoring := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -41,5 +39,19 @@ func TestOneOrderThroughTwoContexts(t *testing.T) {
 	b.settle()
 	if got := b.scores()["web-1"]; len(got) != 1 || got[0] != 7 {
 		t.Errorf("scores %v, want one of 7: the order was sent twice", got)
+	}
+}
+
+// TestIntakeRefusesWhatNoRecordHolds: a repeat would not make it smaller.
+func TestIntakeRefusesWhatNoRecordHolds(t *testing.T) {
+	b := newBench(t)
+	i := b.start("a", ordercapture.Service())
+	for _, c := range []struct{ old, with string }{{`"sku":"s"`, `"sku":"` + strings.Repeat("s", 2<<20) + `"`}, {`"channelOrder":"1"`, `"channelOrder":"` + strings.Repeat("1", 2<<10) + `"`}} {
+		body := strings.Replace(channelOrder, c.old, c.with, 1)
+		rec := httptest.NewRecorder()
+		i.runner.Intakes("ordercapture").ServeHTTP(rec, httptest.NewRequest("POST", "/orders", strings.NewReader(body)))
+		if rec.Code != http.StatusRequestEntityTooLarge || !strings.Contains(rec.Body.String(), "too large") {
+			t.Errorf("a body of %d bytes: %d %.200s", len(body), rec.Code, rec.Body)
+		}
 	}
 }

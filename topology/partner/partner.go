@@ -137,11 +137,24 @@ func Read(w http.ResponseWriter, r *http.Request, into any, needs string, whole 
 }
 
 // Accept sends the messages and answers 202, or 503 if the broker does not take
-// them: the partner's repeat is then welcome, since the IDs are its own.
+// them: the partner's repeat is then welcome, since the IDs are its own. What no
+// repeat will make smaller is 413.
 func Accept(w http.ResponseWriter, r *http.Request, send topology.Send, messages ...topology.Request) {
-	if err := send(r.Context(), messages...); err != nil {
-		Refuse(w, http.StatusServiceUnavailable, "not accepted, please repeat: "+err.Error())
-		return
+	if Send(w, r, send, messages...) {
+		w.WriteHeader(http.StatusAccepted)
 	}
-	w.WriteHeader(http.StatusAccepted)
+}
+
+// Send is Accept for one who answers himself; it reports whether he may.
+func Send(w http.ResponseWriter, r *http.Request, send topology.Send, messages ...topology.Request) bool {
+	err := send(r.Context(), messages...)
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, topology.ErrTooLarge):
+		Refuse(w, http.StatusRequestEntityTooLarge, err.Error())
+	default:
+		Refuse(w, http.StatusServiceUnavailable, "not accepted, please repeat: "+err.Error())
+	}
+	return false
 }

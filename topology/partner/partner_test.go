@@ -1,11 +1,27 @@
 package partner
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"troupe/topology"
 )
+
+func TestAcceptTellsWhatARepeatWouldMend(t *testing.T) {
+	for err, want := range map[error]int{
+		nil: http.StatusAccepted, errors.New("no broker"): http.StatusServiceUnavailable, topology.ErrTooLarge: http.StatusRequestEntityTooLarge,
+	} {
+		w := httptest.NewRecorder()
+		Accept(w, httptest.NewRequest("POST", "/", nil), func(context.Context, ...topology.Request) error { return err })
+		if w.Code != want {
+			t.Errorf("%v: %d, want %d", err, w.Code, want)
+		}
+	}
+}
 
 func TestReadRefusesInWords(t *testing.T) {
 	for _, c := range []struct {

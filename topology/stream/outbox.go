@@ -15,6 +15,7 @@ import (
 // same ID, so the reader's deduplication makes it exactly once.
 type Outbox struct {
 	config Config
+	limits Limits
 	client *kgo.Client
 	wire   framer
 }
@@ -24,7 +25,7 @@ func newOutbox(c Config, w framer) (*Outbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	return &Outbox{config: c, client: cl, wire: w}, nil
+	return &Outbox{config: c, limits: c.Limits.withDefaults(), client: cl, wire: w}, nil
 }
 
 func (o *Outbox) close() { o.client.Close() }
@@ -52,6 +53,9 @@ func (o *Outbox) send(ctx context.Context, source string, requests ...topology.R
 		r, err := o.wire.record(topic, q.Key, q.Message)
 		if err != nil {
 			return err
+		}
+		if len(r.Value) > o.limits.RecordBytes || len(r.Key) > o.limits.KeyBytes {
+			return fmt.Errorf("%w: %s of %d bytes under a key of %d; at most %d and %d", topology.ErrTooLarge, e.Type, len(r.Value), len(r.Key), o.limits.RecordBytes, o.limits.KeyBytes)
 		}
 		records = append(records, r)
 	}
