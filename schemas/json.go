@@ -33,6 +33,13 @@ func (g *generic) codec(text string) (*goavro.Codec, error) {
 	return c, nil
 }
 
+// maxItems bounds what the generic codec believes of a block of an array or map.
+// It makes room for as many as the bytes claim before it reads one: four bytes
+// made it take 17 GiB.
+const maxItems = 1 << 16
+
+func init() { goavro.MaxBlockCount = maxItems } // it has no other way to be told
+
 // JSON turns any framed record into JSON, with the name of its type.
 func (w *Wire) JSON(ctx context.Context, value []byte) (string, []byte, error) {
 	f, err := w.Open(ctx, value)
