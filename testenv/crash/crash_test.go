@@ -278,6 +278,12 @@ func (s *site) read() history {
 		s.t.Fatal(err)
 	}
 	seen := map[string]bool{}
+	readers := map[string]*schemas.FieldReader{}
+	for event, fields := range map[string][]string{"FraudHoldPlaced": {"score"}, "FraudCleared": {"score", "basis"}, "FraudRejected": {"score", "basis"}} {
+		if readers[event], err = schemas.NewFieldReader(wire, event, fields); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 	err = topics.Each(ctx, func(r scan.Record) error {
 		if strings.HasSuffix(r.Topic, ".dead") {
 			s.t.Errorf("a dead letter of %q", r.Key)
@@ -287,15 +293,7 @@ func (s *site) read() history {
 		if err != nil {
 			return err
 		}
-		fields := []string{"score", "basis"}
-		if frame.Type == "FraudHoldPlaced" {
-			fields = fields[:1]
-		}
-		reader, err := schemas.NewFieldReader(wire, frame.Type, fields)
-		if err != nil {
-			return err
-		}
-		e, values, err := reader.Decode(frame)
+		e, values, err := readers[frame.Type].Decode(frame)
 		if err != nil {
 			return err
 		}
