@@ -12,5 +12,5 @@
 //	5 a transaction of timers alone is fenced      TestStalledTimers
 //	6 positions are explicit, a gap stops          TestTrimmedInput, TestLostInput
 //	7 markers count as read                        TestOutsidersTransactions
-//	8 stable offsets, and timeouts in order        TestRebalance, TestCommitInFlight, TestTimeoutsAreOrdered
+//	8 stable offsets, and timeouts in order        TestRebalance, TestCommitInFlight, TestLimitsAreConsistent
 package conformance

@@ -612,9 +612,10 @@ func TestCommitInFlight(t *testing.T) {
 	b.each(list)
 }
 
-// TestTimeoutsAreOrdered, guard 8: a transaction that outlives the rebalance
-// would be committed by a member that has lost its tasks.
-func TestTimeoutsAreOrdered(t *testing.T) {
+// TestLimitsAreConsistent, guards 3 and 8: a transaction that outlives the
+// rebalance would be committed by a member that has lost its tasks; a record that
+// the client never takes would be tried for ever.
+func TestLimitsAreConsistent(t *testing.T) {
 	for _, c := range []struct {
 		limits stream.Limits
 		says   string
@@ -622,9 +623,10 @@ func TestTimeoutsAreOrdered(t *testing.T) {
 		{stream.Limits{}, ""},
 		{stream.Limits{TransactionTimeout: time.Minute, RebalanceTimeout: time.Minute}, "transaction timeout"},
 		{stream.Limits{EffectTimeout: 2 * time.Minute}, "effect timeout"},
+		{stream.Limits{RecordBytes: 1 << 20}, "record bytes"},
 	} {
 		err := stream.Config{Limits: c.limits}.Validate()
-		for _, says := range []string{"transaction timeout", "effect timeout"} {
+		for _, says := range []string{"transaction timeout", "effect timeout", "record bytes"} {
 			if got := strings.Contains(err.Error(), says); got != (says == c.says) {
 				t.Errorf("%+v: %v", c.limits, err)
 			}

@@ -78,11 +78,11 @@ func TestCrashes(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.heal()
-	h := s.settle()
+	s.settle()
 	for _, p := range s.processes {
 		p.end(t)
 	}
-	h = s.read() // what came after all was there is one too many
+	h := s.read() // what came after all was there is one too many
 	for i, wrong := range h.judge() {
 		if i < 20 {
 			t.Error(wrong)
@@ -242,19 +242,18 @@ func (s *site) heal() {
 }
 
 // settle waits until all that is owed has come.
-func (s *site) settle() history {
+func (s *site) settle() {
 	s.t.Helper()
 	began := time.Now()
 	for {
-		h := s.read()
-		left := h.missing()
+		left := s.read().missing()
 		if left <= 0 {
 			s.t.Logf("all had come %v after the last fault", time.Since(began).Round(time.Second))
-			return h
+			return
 		}
 		if time.Since(began) > patience {
 			s.t.Errorf("%d facts are lost, or late by %v", left, patience)
-			return h
+			return
 		}
 		time.Sleep(time.Second)
 		s.heal()

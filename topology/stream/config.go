@@ -115,8 +115,15 @@ func (c Config) Validate() error {
 	if l.EffectTimeout >= l.RebalanceTimeout {
 		errs = append(errs, fmt.Errorf("effect timeout %v is not below the rebalance timeout %v", l.EffectTimeout, l.RebalanceTimeout))
 	}
+	if l.RecordBytes+deadSlack > clientBatch {
+		errs = append(errs, fmt.Errorf("record bytes %d: the client takes no record above %d, headers included: set at most %d", l.RecordBytes, clientBatch, clientBatch-deadSlack))
+	}
 	return errors.Join(errs...)
 }
+
+// clientBatch is the largest batch that the client makes, before compression: its
+// default, which is a Kafka broker's limit too.
+const clientBatch = 1_000_012
 
 // topic adds the prefix that all names on the broker share.
 func (c Config) topic(name string) string { return c.Prefix + name }
