@@ -242,17 +242,24 @@ func TestStateOfAnotherVersion(t *testing.T) {
 	}
 }
 
-func FuzzOpen(f *testing.F) {
-	f.Add([]byte{0, 0, 0, 0, 1})
-	f.Add([]byte(nil))
-	w := NewWire(load(f), nil)
+// known is a wire that knows OrderPlaced as schema 1, and the body of one.
+func known(t testing.TB) (w *Wire, body []byte) {
+	t.Helper()
+	w = NewWire(load(t), nil)
 	v := w.catalogue.Type("OrderPlaced").Latest()
 	w.byID[1] = &written{name: "OrderPlaced", full: "troupe.ordercapture.OrderPlaced", schema: v.Schema, plans: map[any]*avro.Schema{}}
 	seed := 0
 	body, err := v.Schema.Encode(sample(v.Schema.Root().ExpandReferences(), &seed))
 	if err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
+	return w, body
+}
+
+func FuzzOpen(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 0, 1})
+	f.Add([]byte(nil))
+	w, body := known(f)
 	f.Add(append([]byte{0, 0, 0, 0, 1}, body...))
 	type small struct {
 		Envelope Envelope `avro:"envelope"`
@@ -278,14 +285,7 @@ func FuzzOpen(f *testing.F) {
 // TestGenericCodecBelievesNoCount: a count of two thousand million items in three
 // hundred bytes is refused, at the cost of the bytes.
 func TestGenericCodecBelievesNoCount(t *testing.T) {
-	w := NewWire(load(t), nil)
-	v := w.catalogue.Type("OrderPlaced").Latest()
-	w.byID[1] = &written{name: "OrderPlaced", full: "troupe.ordercapture.OrderPlaced", schema: v.Schema, plans: map[any]*avro.Schema{}}
-	seed := 0
-	body, err := v.Schema.Encode(sample(v.Schema.Root().ExpandReferences(), &seed))
-	if err != nil {
-		t.Fatal(err)
-	}
+	w, body := known(t)
 	for i := range body { // one of them is where an array begins
 		for _, count := range []int64{1 << 30, -(1 << 30), 1 << 24} {
 			value := binary.AppendVarint(append([]byte{0, 0, 0, 0, 1}, body[:i]...), count)

@@ -70,14 +70,7 @@ type rig struct {
 // real is the Kafka that all benchmarks share with TROUPE_REAL=1.
 var real broker.Shared
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := real.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(real.Run(m)) }
 
 // connect finds a broker and a registry, and a prefix that nobody has used.
 func (r *rig) connect(b *testing.B) (registry string) {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -66,6 +67,16 @@ func (s *Shared) Get() (*Real, error) {
 	// The background context: it outlives the test that asks first.
 	s.once.Do(func() { s.real, s.err = StartReal(context.Background(), RealConfig{Log: os.Stderr}) })
 	return s.real, s.err
+}
+
+// Run runs a package's tests and then closes; it returns the exit code of both.
+func (s *Shared) Run(tests interface{ Run() int }) int {
+	code := tests.Run()
+	if err := s.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // Close stops what Get has started.

@@ -29,13 +29,13 @@ type (
 		Score            int32  `avro:"score"`
 		Reason           string `avro:"reason"`
 	}
-	// counted says the count of a key's inputs after one of them: FraudCleared.
+	// fraudCleared says the count of a key's inputs after one of them.
 	fraudCleared struct {
 		schemas.Envelope `avro:"envelope"`
 		Score            int32  `avro:"score"`
 		Basis            string `avro:"basis"` // what counted it, and the input's number
 	}
-	// tallied is the same of the set behind the hop: FraudRejected.
+	// fraudRejected is the same of the set behind the hop.
 	fraudRejected struct {
 		schemas.Envelope `avro:"envelope"`
 		Score            int32  `avro:"score"`
@@ -83,7 +83,7 @@ const (
 )
 
 // Every input is counted and goes over the hop; some arm a timer, some call the
-// world. An even key's timers wait for one another no longer than its inputs do.
+// world.
 const (
 	ringEvery = 5
 	callEvery = 7

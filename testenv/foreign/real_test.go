@@ -1,7 +1,6 @@
 package foreign
 
 import (
-	"fmt"
 	"os"
 	"testing"
 
@@ -11,11 +10,4 @@ import (
 // real serves all tests of this package; each has names of its own on it.
 var real broker.Shared
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := real.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(real.Run(m)) }

@@ -26,9 +26,11 @@ func (w *worker) accept(ctx context.Context, x *transaction, t *task, r *kgo.Rec
 	case in == nil:
 		return nil
 	}
-	row, err := t.row(rowKey(in.key))
-	if err == nil && row.frame.parked() > 0 && !in.handler.Shared {
-		return w.park(x, in, 0, 1, "an earlier input of the key is parked")
+	if !in.handler.Shared { // the partition's own key has no row of its own
+		row, err := t.row(rowKey(in.key))
+		if err == nil && row.frame.parked() > 0 {
+			return w.park(x, in, 0, 1, "an earlier input of the key is parked")
+		}
 	}
 	return w.judge(x, in, w.run(x, in), 1)
 }
