@@ -36,16 +36,23 @@ type Message interface{ Head() *Envelope }
 // of the SHA-256 over the parts, each with its length, so that no two lists of
 // parts run together.
 func FactID(parts ...string) string {
-	h := sha256.New()
-	var n [4]byte
+	var space [256]byte
+	b := space[:0]
 	for _, p := range parts {
-		binary.BigEndian.PutUint32(n[:], uint32(len(p)))
-		h.Write(n[:])
-		h.Write([]byte(p))
+		b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
+		b = append(b, p...)
 	}
-	u := h.Sum(nil)[:16]
+	u := sha256.Sum256(b)
 	u[6] = u[6]&0x0f | 0x80
 	u[8] = u[8]&0x3f | 0x80
-	s := hex.EncodeToString(u)
-	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+	var text [36]byte
+	at := 0
+	for _, group := range [][]byte{u[:4], u[4:6], u[6:8], u[8:10], u[10:16]} {
+		if at > 0 {
+			text[at] = '-'
+			at++
+		}
+		at += hex.Encode(text[at:], group)
+	}
+	return string(text[:])
 }

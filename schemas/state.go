@@ -69,21 +69,37 @@ func (s *State[S]) Append(dst []byte, row *S) ([]byte, error) {
 
 // Decode reads a row into a zero S.
 func (s *State[S]) Decode(b []byte, into *S) error {
+	rest, err := s.DecodePrefix(b, into)
+	if err == nil && len(rest) > 0 {
+		return fmt.Errorf("state %s: %d bytes too many", s.name, len(rest))
+	}
+	return err
+}
+
+// DecodePrefix reads what Append wrote at the front of b, and returns what
+// follows it.
+func (s *State[S]) DecodePrefix(b []byte, into *S) (rest []byte, err error) {
 	if len(b) < stateHeader {
-		return fmt.Errorf("state %s: a row of %d bytes is cut short", s.name, len(b))
+		return nil, fmt.Errorf("state %s: a row of %d bytes is cut short", s.name, len(b))
 	}
 	plan := s.schema
 	if [stateHeader]byte(b[:stateHeader]) != s.mark {
 		if plan = s.older[[stateHeader]byte(b[:stateHeader])]; plan == nil {
-			return fmt.Errorf("state %s: %w: its schema %x is unknown here; run the newer binary or restore from the changelog with it", s.name, ErrNewerState, b[1:stateHeader])
+			return nil, fmt.Errorf("state %s: %w: its schema %x is unknown here; run the newer binary or restore from the changelog with it", s.name, ErrNewerState, b[1:stateHeader])
 		}
 	}
-	rest, err := plan.Decode(b[stateHeader:], into)
+	rest, err = plan.Decode(b[stateHeader:], into)
 	if err != nil {
-		return fmt.Errorf("state %s: %w", s.name, err)
+		return nil, fmt.Errorf("state %s: %w", s.name, err)
 	}
-	if len(rest) > 0 {
-		return fmt.Errorf("state %s: %d bytes too many", s.name, len(rest))
+	return rest, nil
+}
+
+// Current says whether b was written with this very schema, and returns what
+// follows the mark: for a caller that reads the first fields by itself.
+func (s *State[S]) Current(b []byte) (body []byte, is bool) {
+	if len(b) < stateHeader || [stateHeader]byte(b[:stateHeader]) != s.mark {
+		return nil, false
 	}
-	return nil
+	return b[stateHeader:], true
 }

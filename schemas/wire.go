@@ -25,10 +25,13 @@ type Wire struct {
 	header    sr.ConfluentHeader
 
 	mu      sync.RWMutex
-	writers map[string]writer // topic/Type
+	writers map[output]writer
 	byID    map[int]*written
 	generic generic
 }
+
+// output is a type on a topic.
+type output struct{ topic, typ string }
 
 type writer struct {
 	id     int
@@ -55,14 +58,14 @@ type Frame struct {
 
 // NewWire makes a codec over a catalogue and a registry.
 func NewWire(c *Catalogue, r *Registry) *Wire {
-	return &Wire{catalogue: c, registry: r, writers: map[string]writer{}, byID: map[int]*written{}}
+	return &Wire{catalogue: c, registry: r, writers: map[output]writer{}, byID: map[int]*written{}}
 }
 
 // Prepare registers the latest version of a type for a topic, so that Encode
 // needs no network.
 func (w *Wire) Prepare(ctx context.Context, topic, typeName string) error {
 	w.mu.RLock()
-	_, done := w.writers[topic+"/"+typeName]
+	_, done := w.writers[output{topic, typeName}]
 	w.mu.RUnlock()
 	if done {
 		return nil
@@ -76,27 +79,32 @@ func (w *Wire) Prepare(ctx context.Context, topic, typeName string) error {
 		return err
 	}
 	w.mu.Lock()
-	w.writers[topic+"/"+typeName] = writer{id, t.Latest().Schema}
+	w.writers[output{topic, typeName}] = writer{id, t.Latest().Schema}
 	w.mu.Unlock()
 	return nil
 }
 
 // Encode writes a message for a topic with the latest version of its type.
 func (w *Wire) Encode(topic string, m Message) ([]byte, error) {
+	return w.AppendEncode(make([]byte, 0, 512), topic, m)
+}
+
+// AppendEncode is Encode behind the bytes of dst.
+func (w *Wire) AppendEncode(dst []byte, topic string, m Message) ([]byte, error) {
 	name := m.Head().Type
 	w.mu.RLock()
-	wr, ok := w.writers[topic+"/"+name]
+	wr, ok := w.writers[output{topic, name}]
 	w.mu.RUnlock()
 	if !ok {
 		return nil, fmt.Errorf("%s was not prepared for topic %s", name, topic)
 	}
-	b := make([]byte, 5, 512)
-	binary.BigEndian.PutUint32(b[1:], uint32(wr.id))
-	b, err := wr.schema.AppendEncode(b, m)
+	dst = append(dst, 0) // the magic byte
+	dst = binary.BigEndian.AppendUint32(dst, uint32(wr.id))
+	dst, err := wr.schema.AppendEncode(dst, m)
 	if err != nil {
 		return nil, fmt.Errorf("%s does not fit its schema: %w", name, err)
 	}
-	return b, nil
+	return dst, nil
 }
 
 // Open reads the frame and finds the schema that the record was written with.

@@ -141,7 +141,8 @@ type Handler struct {
 	Apply func(row, message any, t *Turn) error
 }
 
-// Decode reads the fields a handler declares, and the envelope.
+// Decode reads the envelope, and the fields that a handler declares: a pointer to
+// its struct, or a map.
 type Decode func(schemas.Frame) (schemas.Envelope, any, error)
 
 type received[E any] struct {
@@ -156,11 +157,11 @@ func read[E any](name string) func(*schemas.Wire) (Decode, error) {
 			return nil, err
 		}
 		return func(f schemas.Frame) (schemas.Envelope, any, error) {
-			var m received[E]
-			if err := reader.Decode(f, &m); err != nil {
+			m := new(received[E]) // one allocation for both
+			if err := reader.Decode(f, m); err != nil {
 				return schemas.Envelope{}, nil, err
 			}
-			return m.Envelope, m.Body, nil
+			return m.Envelope, &m.Body, nil
 		}, nil
 	}
 }
@@ -169,7 +170,7 @@ func onMessage[S, E any](trigger Trigger, name string, step func(*S, E, *Turn) e
 	return Handler{
 		Trigger: trigger, Name: name, Reads: reflect.TypeFor[E](),
 		Bind:  read[E](name),
-		Apply: func(row, message any, t *Turn) error { return step(row.(*S), message.(E), t) },
+		Apply: func(row, message any, t *Turn) error { return step(row.(*S), *message.(*E), t) },
 	}
 }
 
@@ -322,11 +323,11 @@ func readWhole[M any, P Message[M]](name string) func(*schemas.Wire) (Decode, er
 			return nil, err
 		}
 		return func(f schemas.Frame) (schemas.Envelope, any, error) {
-			var m M
-			if err := reader.Decode(f, &m); err != nil {
+			m := new(M)
+			if err := reader.Decode(f, m); err != nil {
 				return schemas.Envelope{}, nil, err
 			}
-			return *P(&m).Head(), m, nil
+			return *P(m).Head(), m, nil
 		}, nil
 	}
 }
@@ -390,5 +391,5 @@ func SeeFields(event string, fields []string, apply func(schemas.Envelope, map[s
 
 // See applies an event to a view.
 func See[E any](event string, apply func(E, Cause)) ViewHandler {
-	return ViewHandler{Event: event, Bind: read[E](event), Apply: func(m any, c Cause) { apply(m.(E), c) }}
+	return ViewHandler{Event: event, Bind: read[E](event), Apply: func(m any, c Cause) { apply(*m.(*E), c) }}
 }

@@ -187,7 +187,7 @@ func TestDirectory(t *testing.T) {
 	if _, ok := d.find("acme", "c"); ok {
 		t.Error("an empty directory knows somebody")
 	}
-	h.Apply(recorded{Name: "Ann", Email: "a@example.invalid"}, topology.Cause{Key: "acme/c"})
+	h.Apply(&recorded{Name: "Ann", Email: "a@example.invalid"}, topology.Cause{Key: "acme/c"})
 	if p, ok := d.find("acme", "c"); !ok || p.name != "Ann" || p.email != "a@example.invalid" {
 		t.Errorf("finds %+v, %v", p, ok)
 	}

@@ -116,7 +116,7 @@ func (h *history) until(when time.Time) {
 // that is read twice may only tell again what it told.
 func (h *history) turn(handler string, row, message any, cause topology.Cause) error {
 	t := &topology.Turn{Now: h.now, Beside: h.beside, Cause: cause}
-	if err := h.handlers[handler].Apply(row, message, t); err != nil {
+	if err := h.handlers[handler].Apply(row, decoded(message), t); err != nil {
 		return err
 	}
 	out := t.Outputs()
@@ -184,3 +184,14 @@ func (h *history) owed() (names []string) {
 }
 
 func (h *history) owes(name string) bool { return slices.Contains(h.owed(), name) }
+
+// decoded is a message as a handler is handed it: a pointer, or a map.
+func decoded(body any) any {
+	v := reflect.ValueOf(body)
+	if v.Kind() != reflect.Struct {
+		return body
+	}
+	p := reflect.New(v.Type())
+	p.Elem().Set(v)
+	return p.Interface()
+}

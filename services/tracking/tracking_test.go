@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func fill(v *View, records ...record) {
 		handlers[h.Event] = h
 	}
 	for i, r := range records {
-		handlers[r.event].Apply(r.body, topology.Cause{Envelope: r.envelope, Key: r.envelope.Tenant + "/" + r.envelope.Order, Offset: int64(i)})
+		handlers[r.event].Apply(decoded(r.body), topology.Cause{Envelope: r.envelope, Key: r.envelope.Tenant + "/" + r.envelope.Order, Offset: int64(i)})
 	}
 }
 
@@ -251,4 +252,15 @@ func TestMilestonesRefuse(t *testing.T) {
 			}
 		}
 	}
+}
+
+// decoded is a message as a handler is handed it: a pointer, or a map.
+func decoded(body any) any {
+	v := reflect.ValueOf(body)
+	if v.Kind() != reflect.Struct {
+		return body
+	}
+	p := reflect.New(v.Type())
+	p.Elem().Set(v)
+	return p.Interface()
 }

@@ -3,6 +3,7 @@ package workbench
 import (
 	"encoding/json"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -70,7 +71,7 @@ func fill(b *Bench, records ...record) {
 		handlers[h.Event] = h
 	}
 	for _, r := range records {
-		handlers[r.event].Apply(r.body, r.origin)
+		handlers[r.event].Apply(decoded(r.body), r.origin)
 	}
 }
 
@@ -394,4 +395,15 @@ func TestReadsWhatIsPublished(t *testing.T) {
 			}
 		}
 	}
+}
+
+// decoded is a message as a handler is handed it: a pointer, or a map.
+func decoded(body any) any {
+	v := reflect.ValueOf(body)
+	if v.Kind() != reflect.Struct {
+		return body
+	}
+	p := reflect.New(v.Type())
+	p.Elem().Set(v)
+	return p.Interface()
 }

@@ -163,7 +163,7 @@ func (r *rig) config(b *testing.B, size int) stream.Config {
 	return stream.Config{
 		Brokers: r.brokers, Prefix: r.prefix, Instance: "bench", Estate: r.estate, Wire: r.wire, Store: store,
 		Clock: clock.NewJump(time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Metrics: stream.NewMetrics(prometheus.NewRegistry()), Limits: stream.Limits{PollRecords: size},
+		Metrics: stream.NewMetrics(prometheus.NewRegistry()), Limits: stream.Limits{TransactionInputs: size},
 	}
 }
 

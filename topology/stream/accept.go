@@ -12,25 +12,23 @@ import (
 	"troupe/topology"
 )
 
-// accept takes one polled record: it is processed, parked, buried or of no
-// interest. An error aborts the whole transaction.
-func (w *worker) accept(ctx context.Context, x *transaction, t *task, r *kgo.Record) error {
-	in, err := w.read(ctx, t, r)
+// open makes a polled record an input; false if there is nothing more to do for
+// it. What no step can be given is buried. An error aborts the whole transaction.
+func (w *worker) open(ctx context.Context, x *transaction, t *task, r *kgo.Record, in *input) (wanted bool, err error) {
+	wanted, err = w.decode(ctx, t, r, in)
 	var refused *refusedInput
-	switch {
-	case errors.As(err, &refused):
+	if errors.As(err, &refused) {
 		w.bury(x, r, refused.cause, refused.err, 1, refused.order)
-		return nil
-	case err != nil:
-		return err
-	case in == nil:
-		return nil
+		return false, nil
 	}
-	if !in.handler.Shared { // the partition's own key has no row of its own
-		row, err := t.row(rowKey(in.key))
-		if err == nil && row.frame.parked() > 0 {
-			return w.park(x, in, 0, 1, "an earlier input of the key is parked")
-		}
+	return wanted, err
+}
+
+// accept takes an input whose rows are loaded: it is processed, parked or
+// buried.
+func (w *worker) accept(x *transaction, in *input) error {
+	if in.row.err == nil && in.row.frame.parked() > 0 {
+		return w.park(x, in, 0, 1, "an earlier input of the key is parked")
 	}
 	return w.judge(x, in, w.run(x, in), 1)
 }
@@ -44,40 +42,40 @@ type refusedInput struct {
 
 func (r *refusedInput) Error() string { return r.cause + ": " + r.err.Error() }
 
-// read opens a record for its step; nil if no step wants it.
-func (w *worker) read(ctx context.Context, t *task, r *kgo.Record) (*input, error) {
+// decode reads a record for its step; false if no step wants it.
+func (w *worker) decode(ctx context.Context, t *task, r *kgo.Record, in *input) (bool, error) {
 	if h := t.set.onDead; h != nil && r.Topic != t.set.inbox {
-		return w.readDead(t, r, h)
+		return true, w.decodeDead(t, r, h, in)
 	}
 	f, err := w.config.Wire.Open(ctx, r.Value)
 	if err != nil {
 		cause, retry := refusal(ctx, err)
 		if retry {
-			return nil, fmt.Errorf("registry: %w", err)
+			return false, fmt.Errorf("registry: %w", err)
 		}
-		return nil, &refusedInput{cause, err, ""}
+		return false, &refusedInput{cause, err, ""}
 	}
 	h := t.set.messages[f.Type]
 	if h == nil {
-		return nil, nil
+		return false, nil
 	}
 	if len(r.Key) == 0 {
-		return nil, &refusedInput{causeKey, errors.New("the record has no key"), ""}
+		return false, &refusedInput{causeKey, errors.New("the record has no key"), ""}
 	}
 	if len(r.Key) > w.limits.KeyBytes {
-		return nil, &refusedInput{causeKey, fmt.Errorf("the key is %d bytes, more than the limit of %d", len(r.Key), w.limits.KeyBytes), ""}
+		return false, &refusedInput{causeKey, fmt.Errorf("the key is %d bytes, more than the limit of %d", len(r.Key), w.limits.KeyBytes), ""}
 	}
 	if want := partitionOf(r.Key, t.set.width); want != r.Partition {
-		return nil, &refusedInput{causePartition, fmt.Errorf("the key %q belongs to partition %d by murmur2: set the producer's partitioner to murmur2_random", r.Key, want), ""}
+		return false, &refusedInput{causePartition, fmt.Errorf("the key %q belongs to partition %d by murmur2: set the producer's partitioner to murmur2_random", r.Key, want), ""}
 	}
 	e, message, err := h.decode(f)
 	if err != nil {
-		return nil, &refusedInput{causeBody, err, ""}
+		return false, &refusedInput{causeBody, err, ""}
 	}
 	if e.ID == "" || e.OccurredAt.IsZero() {
-		return nil, &refusedInput{causeBody, errors.New("the envelope has no ID or no time"), e.Order}
+		return false, &refusedInput{causeBody, errors.New("the envelope has no ID or no time"), e.Order}
 	}
-	in := &input{task: t, key: string(r.Key), record: r, handler: h, message: message, digest: contentOf(e.ID, r.Value)}
+	*in = input{task: t, key: string(r.Key), record: r, handler: h, message: message, digest: contentOf(e.ID, r.Value)}
 	switch {
 	case h.Shared:
 		in.key = t.home
@@ -87,24 +85,28 @@ func (w *worker) read(ctx context.Context, t *task, r *kgo.Record) (*input, erro
 	if h.Trigger == topology.OnOutcome {
 		in.outcome = e.CausationID
 	}
-	in.turn = topology.Turn{Now: e.OccurredAt.UTC(), Cause: topology.Cause{
+	in.turn.Now = e.OccurredAt.UTC()
+	in.turn.Cause = topology.Cause{
 		Envelope: e, Key: in.key, Topic: r.Topic[len(w.config.Prefix):], Partition: r.Partition, Offset: r.Offset,
-	}}
-	return in, nil
+	}
+	in.want()
+	return true, nil
 }
 
-func (w *worker) readDead(t *task, r *kgo.Record, h *handler) (*input, error) {
+func (w *worker) decodeDead(t *task, r *kgo.Record, h *handler, in *input) error {
 	d, err := deadLetter(r)
 	if err != nil {
-		return nil, &refusedInput{causeBody, err, ""}
+		return &refusedInput{causeBody, err, ""}
 	}
 	e := schemas.Envelope{ID: d.ID(), Type: h.Name, Source: d.Service, OccurredAt: d.At, Order: d.Order, CorrelationID: d.ID()}
-	return &input{
+	*in = input{
 		task: t, key: d.ID(), record: r, handler: h, message: d, digest: contentOf(e.ID, r.Value),
 		turn: topology.Turn{Now: d.At, Cause: topology.Cause{
 			Envelope: e, Key: d.ID(), Topic: r.Topic[len(w.config.Prefix):], Partition: r.Partition, Offset: r.Offset,
 		}},
-	}, nil
+	}
+	in.want()
+	return nil
 }
 
 // judge acts on a step's verdict.
@@ -131,10 +133,7 @@ func (w *worker) judge(x *transaction, in *input, err error, attempts int32) err
 // park lets an input wait under its key. With after 0 it waits behind what is
 // parked there already.
 func (w *worker) park(x *transaction, in *input, after time.Duration, attempts int32, why string) error {
-	r, err := in.task.row(rowKey(in.key))
-	if err != nil {
-		return err
-	}
+	r := in.row
 	if size := sizeOf(in.record); size > w.limits.RecordBytes {
 		w.bury(x, in.record, causeParked, fmt.Errorf("%d bytes, more than the limit of %d, cannot wait: %s", size, w.limits.RecordBytes, why), attempts, in.turn.Cause.Envelope.Order)
 		return nil
@@ -185,7 +184,7 @@ func (w *worker) stageParked(x *transaction, t *task, r *row, n int64, p *parked
 	}
 	key := parkedKey(r.key, n)
 	for i := range x.parked {
-		if x.parked[i].task == t && string(x.parked[i].key) == string(key) {
+		if x.parked[i].task == t && x.parked[i].key == key {
 			x.parked[i].value = value
 			return nil
 		}
@@ -196,7 +195,7 @@ func (w *worker) stageParked(x *transaction, t *task, r *row, n int64, p *parked
 
 // restage encodes a row whose frame alone has changed.
 func (w *worker) restage(x *transaction, t *task, r *row) error {
-	staged, err := t.set.encode(r)
+	staged, err := t.set.encode(r, &x.slab.scratch)
 	if err != nil {
 		return err
 	}
@@ -220,14 +219,18 @@ func (w *worker) unpark(ctx context.Context, x *transaction, t *task, r *row) er
 		if err := t.set.parked.Decode(b, &p); err != nil {
 			return fmt.Errorf("read parked input: %w", err)
 		}
-		in, err := w.read(ctx, t, p.record())
+		in := &input{}
+		wanted, err := w.decode(ctx, t, p.record(), in)
+		if lerr := t.load(); lerr != nil {
+			return lerr
+		}
 		var refused *refusedInput
 		switch {
 		case errors.As(err, &refused):
 			w.bury(x, p.record(), refused.cause, refused.err, p.Attempts, refused.order)
 		case err != nil:
 			return err
-		case in != nil:
+		case wanted:
 			err := w.run(x, in)
 			if after, parked := topology.Parked(err); parked && int(p.Attempts) < w.limits.ParkAttempts {
 				return w.parkAgain(x, t, r, n, &p, after)

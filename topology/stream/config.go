@@ -33,12 +33,13 @@ type Config struct {
 
 // Limits names every bound of the runtime. Zero values take the defaults.
 type Limits struct {
-	PollRecords        int           // records taken in one poll; 5,000
-	TransactionBytes   int           // outputs after which no further timer fires in a transaction; inputs are bounded by PollRecords; 8 MiB
+	TransactionInputs  int           // inputs of a transaction; 20,000
+	TransactionBytes   int           // of outputs and rows, after which a transaction takes no further poll and fires no further timer; 8 MiB
+	TransactionAge     time.Duration // after which it takes no further poll; one is committed at once when all that was fetched is dealt with; 100 ms
 	TimersAtOnce       int           // deadlines fired in one transaction; 2,000
 	RecordBytes        int           // a larger output makes its input a dead letter; 900 KiB, below the broker's 1 MiB
 	KeyBytes           int           // of an input; a longer one makes it a dead letter; 1 KiB
-	RowCacheBytes      int64         // decoded rows kept, a task; 32 MiB
+	RowCacheBytes      int64         // heap of the decoded rows of a service in this process, shared among its tasks; 256 MiB
 	ParkedPerKey       int           // inputs waiting under one key; the next is a dead letter; 1,000
 	ParkAttempts       int           // tries of a parked input before it is a dead letter; 10
 	EffectsAtOnce      int           // calls in flight, an effect and worker; 32
@@ -61,12 +62,13 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	def(&l.PollRecords, 5000)
+	def(&l.TransactionInputs, 20_000)
+	def(&l.TransactionAge, 100*time.Millisecond)
 	def(&l.TransactionBytes, 8<<20)
 	def(&l.TimersAtOnce, 2000)
 	def(&l.RecordBytes, 900<<10)
 	def(&l.KeyBytes, 1<<10)
-	def(&l.RowCacheBytes, 32<<20)
+	def(&l.RowCacheBytes, 256<<20)
 	def(&l.ParkedPerKey, 1000)
 	def(&l.ParkAttempts, 10)
 	def(&l.EffectsAtOnce, 32)

@@ -102,7 +102,7 @@ func (e *effects) resume(t *task) error {
 	return nil
 }
 
-func (e *effects) start(t *task, key []byte, envelope schemas.Envelope, in intent, again bool) {
+func (e *effects) start(t *task, key string, envelope schemas.Envelope, in intent, again bool) {
 	spec := t.set.effects[in.Effect]
 	if spec == nil {
 		e.worker.log.Error("an intent of an effect that is no longer declared stays in hand", "effect", in.Effect, "intent", in.ID)
@@ -118,7 +118,7 @@ func (e *effects) start(t *task, key []byte, envelope schemas.Envelope, in inten
 	}
 	e.mu.Unlock()
 	e.tell()
-	rowKey := string(key[1:])
+	rowKey := key[1:]
 	e.wg.Go(func() {
 		defer cancel()
 		select {

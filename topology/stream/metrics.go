@@ -65,16 +65,25 @@ func histogram(name, help string, buckets []float64, labels ...string) *promethe
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "troupe", Name: name, Help: help, Buckets: buckets}, labels)
 }
 
-func (m *Metrics) step(service, event string, d time.Duration, err error) {
-	outcome := "done"
-	if _, parked := topology.Parked(err); parked {
-		outcome = "parked"
-	} else if topology.Dropped(err) {
-		outcome = "dropped"
-	} else if err != nil {
-		outcome = "failed"
+// stepMetrics are a handler's, looked up once: it runs for every record.
+type stepMetrics struct{ done, parked, dropped, failed prometheus.Observer }
+
+func (m *Metrics) ofStep(service, event string) stepMetrics {
+	of := func(outcome string) prometheus.Observer { return m.steps.WithLabelValues(service, event, outcome) }
+	return stepMetrics{of("done"), of("parked"), of("dropped"), of("failed")}
+}
+
+func (s stepMetrics) observe(d time.Duration, err error) {
+	of := s.done
+	if err != nil {
+		of = s.failed
+		if _, parked := topology.Parked(err); parked {
+			of = s.parked
+		} else if topology.Dropped(err) {
+			of = s.dropped
+		}
 	}
-	m.steps.WithLabelValues(service, event, outcome).Observe(d.Seconds())
+	of.Observe(d.Seconds())
 }
 
 func (m *Metrics) transaction(service string, ok bool, d time.Duration, inputs int) {

@@ -33,6 +33,7 @@ func (o *Outbox) close() { o.client.Close() }
 // send writes messages and returns once the broker has them all.
 func (o *Outbox) send(ctx context.Context, source string, requests ...topology.Request) error {
 	records := make([]*kgo.Record, 0, len(requests))
+	var pieces slab
 	for _, q := range requests {
 		e := q.Message.Head()
 		e.Type = orElse(q.Type, topology.NameOf(q.Message))
@@ -50,7 +51,7 @@ func (o *Outbox) send(ctx context.Context, source string, requests ...topology.R
 			}
 			topic = o.config.topic(t.Name)
 		}
-		r, err := o.wire.record(topic, q.Key, q.Message)
+		r, err := o.wire.record(&pieces, topic, q.Key, q.Message)
 		if err != nil {
 			return err
 		}

@@ -49,7 +49,8 @@ type set struct {
 
 type handler struct {
 	topology.Handler
-	decode topology.Decode
+	decode  topology.Decode
+	metrics stepMetrics
 }
 
 type effect struct {
@@ -117,15 +118,15 @@ func newSet(c Config, s topology.Service, spec topology.Set) (*set, error) {
 		return nil, err
 	}
 	for _, spec := range spec.Handlers {
-		if err := b.bind(c, spec); err != nil {
+		if err := b.bind(c, s.Name, spec); err != nil {
 			return nil, fmt.Errorf("%s: %w", spec.Name, err)
 		}
 	}
 	return b, nil
 }
 
-func (s *set) bind(c Config, spec topology.Handler) error {
-	h := &handler{Handler: spec}
+func (s *set) bind(c Config, service string, spec topology.Handler) error {
+	h := &handler{Handler: spec, metrics: c.Metrics.ofStep(service, spec.Name)}
 	switch spec.Trigger {
 	case topology.OnTimer:
 		s.timers[spec.Name] = h

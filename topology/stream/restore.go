@@ -11,17 +11,17 @@ import (
 	"troupe/topology/table"
 )
 
-// open makes a task from what lies on disk and what the changelog has beyond.
+// restore makes a task from what lies on disk and what the changelog has beyond.
 // It runs after the assignment: a predecessor's transaction is then either over
 // or can no longer commit, so everything that counts lies before the high
 // watermark asked for now.
-func (w *worker) open(ctx context.Context, id taskID) (*task, error) {
+func (w *worker) restore(ctx context.Context, id taskID) (*task, error) {
 	s := w.plan.sets[id.set]
 	state, found, err := w.config.Store.Task(fmt.Sprintf("%s/%d", s.full, id.partition), table.Config{})
 	if err != nil {
 		return nil, err
 	}
-	t := &task{id: id, home: partitionKey(id.partition, s.width), set: s, table: state, rows: map[string]*row{}, limit: w.limits.RowCacheBytes}
+	t := &task{id: id, home: partitionKey(id.partition, s.width), set: s, table: state, rows: map[string]*row{}}
 	details, err := w.adm.ListTopics(ctx, s.state)
 	if err != nil {
 		return nil, fmt.Errorf("describe changelog %s: %w", s.state, err)
@@ -93,14 +93,13 @@ func (w *worker) replay(ctx context.Context, t *task, end int64) (int, error) {
 				return
 			}
 			n++
-			change := table.Change{Key: r.Key, Value: r.Value}
+			change := table.Change{Key: string(r.Key), Value: r.Value}
 			if r.Value != nil && r.Key[0] != parkedPrefix {
-				var f frame
-				if err := t.set.frame.Decode(r.Value, &f); err != nil {
+				var err error
+				if change.Is, change.IsHand, err = t.set.glance(r.Value); err != nil {
 					failed = fmt.Errorf("changelog %s/%d offset %d: %w", topic, p, r.Offset, err)
 					return
 				}
-				change.Is, change.IsHand = f.deadline(), len(f.Intents) > 0
 			}
 			change.WasHand = !change.IsHand // so that the index is written either way
 			changes = append(changes, change)

@@ -4,16 +4,20 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"troupe/schemas"
+	"troupe/topology"
 )
 
-// frame is what the changelog holds for a key: the service's state and what the
-// runtime keeps beside it.
+// frame is what the runtime keeps of a key beside the service's state, which
+// follows it in the changelog's record.
 type frame struct {
+	Deadline    int64    `avro:"deadline"` // the earliest, Unix ms; 0 for none. The first two can be read without the rest
+	InHand      bool     `avro:"inHand"`   // has intents
 	Tenant      string   `avro:"tenant"`
 	Region      string   `avro:"region"`
 	ProductLine string   `avro:"productLine"`
@@ -28,7 +32,6 @@ type frame struct {
 	ParkedFrom  int64    `avro:"parkedFrom"` // parked inputs are ParkedFrom … ParkedTo-1
 	ParkedTo    int64    `avro:"parkedTo"`
 	ParkedUntil int64    `avro:"parkedUntil"` // Unix ms
-	State       []byte   `avro:"state"`
 }
 
 // armed is a timer.
@@ -66,24 +69,21 @@ type header struct {
 	Value []byte `avro:"value"`
 }
 
-// row is a key's state in memory.
+// row is a key's state in memory. Its bytes as committed are the table's.
 type row struct {
-	key       []byte // in the changelog
-	frame     frame
-	state     any
-	committed []byte // as on the changelog; nil: not there
-	staged    []byte // as this transaction leaves it
-	dirty     bool
-	ended     bool
-	used      bool // since the cache's hand last passed
-}
+	key   string // in the changelog
+	frame frame
+	state any
+	err   error // why it cannot be read
+	size  int   // of its bytes, as committed
+	used  bool  // since the cache's hand last passed
 
-// current is the row's bytes as the steps so far have left them.
-func (r *row) current() []byte {
-	if r.dirty {
-		return r.staged
-	}
-	return r.committed
+	// what the open transaction has done to it
+	touched bool
+	was     time.Time // deadline and intents before
+	wasHand bool
+	staged  []byte // its bytes as the steps so far have left them; nil: it ends
+	dirty   bool
 }
 
 // seenSize is 16 bytes of the ID's hash and 8 of the content's.
@@ -91,7 +91,8 @@ const seenSize = 24
 
 // contentOf digests an input for deduplication.
 func contentOf(id string, value []byte) (d [seenSize]byte) {
-	h := sha256.Sum256([]byte(id))
+	var space [64]byte
+	h := sha256.Sum256(append(space[:0], id...))
 	copy(d[:16], h[:])
 	h = sha256.Sum256(value)
 	copy(d[16:], h[:])
@@ -191,51 +192,76 @@ const (
 	parkedPrefix = 'Q'
 )
 
-func rowKey(key string) []byte { return append([]byte{rowPrefix}, key...) }
+func rowKey(key string) string { return string(rowPrefix) + key }
 
-func parkedKey(key []byte, n int64) []byte {
+// besideKey is the row that all keys of a partition share.
+const besideKey = string(besidePrefix)
+
+func parkedKey(key string, n int64) string {
 	b := append([]byte{parkedPrefix}, key[1:]...)
 	b = append(b, 0)
-	return binary.BigEndian.AppendUint64(b, uint64(n))
+	return string(binary.BigEndian.AppendUint64(b, uint64(n)))
+}
+
+// codec codes the state of a row.
+func (s *set) codec(key string) topology.RowCodec {
+	if key[0] == besidePrefix {
+		return s.beside
+	}
+	return s.row
 }
 
 // encode writes the row as it stands.
-func (s *set) encode(r *row) ([]byte, error) {
-	codec := s.row
-	if r.key[0] == besidePrefix {
-		codec = s.beside
+func (s *set) encode(r *row, scratch *[]byte) ([]byte, error) {
+	r.frame.Deadline, r.frame.InHand = 0, len(r.frame.Intents) > 0
+	if at := r.frame.deadline(); !at.IsZero() {
+		r.frame.Deadline = at.UnixMilli()
 	}
-	state, err := codec.Append(nil, r.state)
-	if err != nil {
-		return nil, fmt.Errorf("encode row: %w", err)
-	}
-	r.frame.State = state
-	b, err := s.frame.Append(nil, &r.frame)
+	b, err := s.frame.Append((*scratch)[:0], &r.frame)
 	if err != nil {
 		return nil, fmt.Errorf("encode row's frame: %w", err)
 	}
-	return b, nil
+	if b, err = s.codec(r.key).Append(b, r.state); err != nil {
+		return nil, fmt.Errorf("encode row: %w", err)
+	}
+	*scratch = b
+	return bytes.Clone(b), nil // as large as it must be: it stays
 }
 
 // decode fills the row from bytes; nil makes it new.
 func (s *set) decode(r *row, b []byte) error {
-	codec := s.row
-	if r.key[0] == besidePrefix {
-		codec = s.beside
-	}
+	codec := s.codec(r.key)
 	r.frame = frame{}
 	if b == nil {
 		r.state = codec.New()
 		return nil
 	}
-	if err := s.frame.Decode(b, &r.frame); err != nil {
-		return fmt.Errorf("read row %q: %w", r.key[1:], err)
-	}
-	state, err := codec.Decode(r.frame.State)
+	rest, err := s.frame.DecodePrefix(b, &r.frame)
 	if err != nil {
 		return fmt.Errorf("read row %q: %w", r.key[1:], err)
 	}
-	r.state = state
-	r.frame.State = nil
+	if r.state, err = codec.Decode(rest); err != nil {
+		return fmt.Errorf("read row %q: %w", r.key[1:], err)
+	}
 	return nil
+}
+
+// glance reads a row's deadline, zero for none, and whether it has intents in
+// hand, and leaves the rest: a restore has millions to read.
+func (s *set) glance(b []byte) (deadline time.Time, inHand bool, err error) {
+	var f frame
+	if body, current := s.frame.Current(b); current {
+		var n int
+		f.Deadline, n = binary.Varint(body) // an Avro long
+		if n <= 0 || n >= len(body) {
+			return time.Time{}, false, errors.New("the row is cut short")
+		}
+		f.InHand = body[n] == 1
+	} else if _, err := s.frame.DecodePrefix(b, &f); err != nil {
+		return time.Time{}, false, err
+	}
+	if f.Deadline != 0 {
+		deadline = time.UnixMilli(f.Deadline).UTC()
+	}
+	return deadline, f.InHand, nil
 }

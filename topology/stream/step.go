@@ -17,7 +17,9 @@ import (
 // input is one record, or one timer, on its way into a step.
 type input struct {
 	task    *task
-	key     string // of the row
+	key     string // of the row, as the service knows it
+	row     *row
+	beside  *row // what all keys of the partition share, for the step to read; nil
 	record  *kgo.Record
 	handler *handler
 	message any
@@ -33,41 +35,52 @@ type errDefect struct{ err error }
 func (e errDefect) Error() string { return e.err.Error() }
 func (e errDefect) Unwrap() error { return e.err }
 
+// want asks for the rows that the input's step works on.
+func (in *input) want() {
+	t := in.task
+	if in.handler.Shared {
+		in.row = t.want(besideKey)
+		return
+	}
+	in.row = t.want(rowKey(in.key))
+	if t.set.beside != nil {
+		in.beside = t.want(besideKey)
+	}
+}
+
 // run stages what a step makes of its input. On any error the row and the
 // transaction are as they were.
 func (w *worker) run(x *transaction, in *input) error {
-	key := rowKey(in.key)
-	if in.handler.Shared {
-		key = []byte{besidePrefix}
-	}
-	r, err := in.task.row(key)
-	if err != nil {
-		return errDefect{err}
+	r := in.row
+	if r.err != nil {
+		return errDefect{r.err}
 	}
 	if err := w.fresh(in, r); err != nil {
 		return err
 	}
-	if in.task.set.beside != nil && !in.handler.Shared {
-		beside, err := in.task.row([]byte{besidePrefix})
-		if err != nil {
-			return errDefect{err}
+	if in.beside != nil {
+		if in.beside.err != nil {
+			return errDefect{in.beside.err}
 		}
-		in.turn.Beside = beside.state
+		in.turn.Beside = in.beside.state
 	}
-	before, hadBefore := r.current(), r.dirty
-	x.touch(in.task, r)
+	wasDirty, first := r.dirty, x.touch(in.task, r)
 	started := time.Now()
-	err = w.step(x, in, r)
-	w.metrics.step(w.plan.service.Name, in.handler.Name, time.Since(started), err)
+	err := w.step(x, in, r)
+	in.handler.metrics.observe(time.Since(started), err)
 	if err == nil {
 		return nil
 	}
-	if derr := in.task.set.decode(r, before); derr != nil {
-		return errDefect{errors.Join(err, derr)}
+	before, berr := in.task.current(r)
+	if berr == nil {
+		berr = in.task.set.decode(r, before)
 	}
-	r.dirty = hadBefore
-	if !hadBefore {
-		x.untouch(r)
+	if berr != nil {
+		return errDefect{errors.Join(err, berr)}
+	}
+	r.dirty = wasDirty
+	if first {
+		x.untouch()
 	}
 	return err
 }
@@ -96,12 +109,6 @@ func (w *worker) fresh(in *input, r *row) error {
 	return nil
 }
 
-// untouch takes back the latest touch.
-func (x *transaction) untouch(r *row) {
-	delete(x.byRow, r)
-	x.touched = slices.DeleteFunc(x.touched, func(c *touched) bool { return c.row == r })
-}
-
 // step runs the handler and stages its outputs.
 func (w *worker) step(x *transaction, in *input, r *row) error {
 	t := &in.turn
@@ -122,20 +129,18 @@ func (w *worker) step(x *transaction, in *input, r *row) error {
 	if err := t.Err(); err != nil {
 		return errDefect{err}
 	}
-	records, started, err := w.absorb(in, r, t.Outputs())
+	records, started, err := w.absorb(x, in, r, t.Outputs())
 	if err != nil {
 		return errDefect{err}
 	}
-	staged, err := in.task.set.encode(r)
-	if err != nil {
+	var staged []byte
+	if t.Outputs().Ends {
+		r.frame, r.state = frame{}, in.task.set.codec(r.key).New() // what comes after begins anew
+	} else if staged, err = in.task.set.encode(r, &x.slab.scratch); err != nil {
 		return errDefect{err}
 	}
 	if len(staged) > w.limits.RecordBytes {
 		return errDefect{fmt.Errorf("the row would be %d bytes, more than the limit of %d", len(staged), w.limits.RecordBytes)}
-	}
-	r.ended = t.Outputs().Ends
-	if r.ended {
-		staged = nil
 	}
 	r.staged, r.dirty = staged, true
 	x.outputs = append(x.outputs, records...)
@@ -177,11 +182,11 @@ func firstFrames(stack []byte) string {
 }
 
 // absorb turns what a step asked for into records, timers and intents.
-func (w *worker) absorb(in *input, r *row, out topology.Outputs) ([]*kgo.Record, []startedIntent, error) {
+func (w *worker) absorb(x *transaction, in *input, r *row, out topology.Outputs) ([]*kgo.Record, []startedIntent, error) {
 	var records []*kgo.Record
 	for _, f := range out.Facts {
 		key := orElse(f.Key, orElse(r.frame.RecordKey, in.key))
-		rec, err := w.message(in, r, "", key, f.Type, f.Message, f.Discriminator)
+		rec, err := w.message(x, in, r, "", key, f.Type, f.Message, f.Discriminator)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -192,7 +197,7 @@ func (w *worker) absorb(in *input, r *row, out topology.Outputs) ([]*kgo.Record,
 		if key == in.key { // a row keyed otherwise than its records still writes under their key
 			key = orElse(r.frame.RecordKey, in.key)
 		}
-		rec, err := w.message(in, r, q.Inbox, key, q.Type, q.Message, append([]string{q.Inbox, q.Key}, q.Discriminator...))
+		rec, err := w.message(x, in, r, q.Inbox, key, q.Type, q.Message, append([]string{q.Inbox, q.Key}, q.Discriminator...))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -229,13 +234,13 @@ func (w *worker) intents(in *input, r *row, intents []topology.Intent) ([]starte
 		}
 		made := intent{ID: id, Effect: i.Effect, Discriminator: i.Discriminator, Request: request, CauseID: in.turn.Cause.Envelope.ID, At: in.turn.Now.UnixMilli()}
 		r.frame.Intents = append(r.frame.Intents, made)
-		started = append(started, startedIntent{in.task, r, made})
+		started = append(started, startedIntent{in.task, r.key, r.frame.envelope(), made})
 	}
 	return started, nil
 }
 
 // message makes the record of a fact or request: envelope, bytes, headers.
-func (w *worker) message(in *input, r *row, inbox, key, typ string, m schemas.Message, discriminator []string) (*kgo.Record, error) {
+func (w *worker) message(x *transaction, in *input, r *row, inbox, key, typ string, m schemas.Message, discriminator []string) (*kgo.Record, error) {
 	topic, err := w.plan.output(w.config, inbox, typ)
 	if err != nil {
 		return nil, err
@@ -243,7 +248,9 @@ func (w *worker) message(in *input, r *row, inbox, key, typ string, m schemas.Me
 	e := m.Head()
 	e.Type, e.Source = typ, w.plan.service.Name
 	e.AggregateID = orElse(e.AggregateID, in.key)
-	e.ID = orElse(e.ID, schemas.FactID(append([]string{e.Source, typ, in.key}, discriminator...)...))
+	if e.ID == "" {
+		e.ID = schemas.FactID(append([]string{e.Source, typ, in.key}, discriminator...)...)
+	}
 	if e.OccurredAt.IsZero() {
 		e.OccurredAt = in.turn.Now
 	}
@@ -259,7 +266,7 @@ func (w *worker) message(in *input, r *row, inbox, key, typ string, m schemas.Me
 		r.frame.Sequence++
 		e.AggregateSequence = r.frame.Sequence
 	}
-	rec, err := w.wire.record(topic, key, m)
+	rec, err := w.wire.record(&x.slab, topic, key, m)
 	if err != nil {
 		return nil, err
 	}

@@ -1,10 +1,11 @@
 package stream
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
+	"troupe/schemas"
 	"troupe/topology/table"
 )
 
@@ -15,30 +16,71 @@ type task struct {
 	set   *set
 	table *table.Task
 	rows  map[string]*row // decoded, by changelog key
-	bytes int64           // of the rows' encodings
+	bytes int64           // an estimate of the heap that rows take
 	limit int64
 	next  int64 // changelog offset after the last one committed
 	topic [16]byte
 	since time.Time // a due timer waits for its inputs since
+
+	missing []string       // rows that the batch at hand waits for
+	changes []table.Change // of the transaction that is being applied
 }
 
 // row returns a key's row, from the cache or from the table.
-func (t *task) row(key []byte) (*row, error) {
-	if r, ok := t.rows[string(key)]; ok {
-		r.used = true
-		return r, nil
-	}
-	b, err := t.table.Get(key)
-	if err != nil {
+func (t *task) row(key string) (*row, error) {
+	r := t.want(key)
+	if err := t.load(); err != nil {
 		return nil, err
 	}
-	r := &row{key: key, committed: b, used: true}
-	if err := t.set.decode(r, b); err != nil {
-		return nil, err
+	return r, r.err
+}
+
+// want returns a key's row, which is there once load has run: a batch wants all
+// its rows first, so that those that lie on disk are read together.
+func (t *task) want(key string) *row {
+	r, ok := t.rows[key]
+	if !ok {
+		r = &row{key: key}
+		t.rows[key] = r
+		t.missing = append(t.missing, key)
 	}
-	t.rows[string(key)] = r
-	t.bytes += int64(len(b) + len(key))
-	return r, nil
+	r.used = true
+	return r
+}
+
+// load reads the rows that are wanted and not there. A row that cannot be read
+// says so in its err; one that a newer program wrote ends the service, which
+// must not go on beside it.
+func (t *task) load() error {
+	if len(t.missing) == 0 {
+		return nil
+	}
+	missing := t.missing
+	t.missing = t.missing[:0]
+	return t.table.GetAll(missing, func(key string, b []byte) error {
+		r := t.rows[key]
+		r.size = len(b)
+		t.bytes += r.heap()
+		if r.err = t.set.decode(r, b); errors.Is(r.err, schemas.ErrNewerState) {
+			return errStopService{r.err.Error()}
+		}
+		if r.err != nil { // it is asked for again, and may be mended by then
+			t.forget(r)
+		}
+		return nil
+	})
+}
+
+// heap estimates what a row takes in memory: decoded state is larger than its
+// bytes, and lies in many pieces.
+func (r *row) heap() int64 { return int64(rowOverhead + 3*r.size + 2*len(r.key)) }
+
+// rowOverhead is a row without its state, and its place in the map.
+const rowOverhead = 600
+
+func (t *task) forget(r *row) {
+	delete(t.rows, r.key)
+	t.bytes -= r.heap()
 }
 
 // evict makes room, between transactions: rows not used since the last pass go.
@@ -47,7 +89,7 @@ func (t *task) evict() {
 		return
 	}
 	for pass := 0; pass < 2 && t.bytes > t.limit*3/4; pass++ {
-		for k, r := range t.rows {
+		for _, r := range t.rows {
 			if t.bytes <= t.limit*3/4 {
 				return
 			}
@@ -55,101 +97,62 @@ func (t *task) evict() {
 				r.used = false
 				continue
 			}
-			delete(t.rows, k)
-			t.bytes -= int64(len(r.committed) + len(k))
+			t.forget(r)
 		}
 	}
 }
 
-// transaction stages what one commit will make true.
-type transaction struct {
-	outputs []*kgo.Record
-	bytes   int
-	touched []*touched
-	byRow   map[*row]*touched
-	parked  []parkedChange
-	tasks   map[*task]bool
-	started []startedIntent
-	ended   []string // intents whose outcome has come
-	inputs  int
-}
-
-// touched is a row that the transaction changes, as it was before.
-type touched struct {
-	task     *task
-	row      *row
-	deadline time.Time
-	hand     bool
-}
-
-type parkedChange struct {
-	task  *task
-	key   []byte
-	value []byte
-}
-
-type startedIntent struct {
-	task   *task
-	row    *row
-	intent intent
-}
-
-func newTransaction() *transaction {
-	return &transaction{byRow: map[*row]*touched{}, tasks: map[*task]bool{}}
-}
-
-// touch notes a row's place in the index before its first change.
-func (x *transaction) touch(t *task, r *row) {
-	x.tasks[t] = true
-	if x.byRow[r] != nil {
-		return
+// begin notes a row's place in the index before its first change; it reports
+// whether this was the first.
+func (r *row) begin() bool {
+	if r.touched {
+		return false
 	}
-	c := &touched{task: t, row: r, deadline: r.frame.deadline(), hand: len(r.frame.Intents) > 0}
-	x.byRow[r] = c
-	x.touched = append(x.touched, c)
+	r.touched, r.was, r.wasHand = true, r.frame.deadline(), len(r.frame.Intents) > 0
+	return true
 }
 
-func (x *transaction) empty() bool { return len(x.outputs) == 0 && len(x.touched) == 0 }
-
-// changelog turns the staged rows into records, one a key.
-func (x *transaction) changelog() []*kgo.Record {
-	records := make([]*kgo.Record, 0, len(x.touched)+len(x.parked))
-	for _, c := range x.touched {
-		records = append(records, &kgo.Record{Topic: c.task.set.state, Partition: c.task.id.partition, Key: c.row.key, Value: c.row.staged})
+// commit makes what is staged the state in memory, and hands it to the table
+// with the next flush.
+func (t *task) commit(r *row) {
+	change := table.Change{Key: r.key, Value: r.staged, Was: r.was, WasHand: r.wasHand}
+	t.bytes -= r.heap()
+	r.size = len(r.staged)
+	t.bytes += r.heap()
+	if r.staged == nil {
+		t.forget(r)
+	} else {
+		change.Is, change.IsHand = r.frame.deadline(), len(r.frame.Intents) > 0
 	}
-	for _, p := range x.parked {
-		records = append(records, &kgo.Record{Topic: p.task.set.state, Partition: p.task.id.partition, Key: p.key, Value: p.value})
-	}
-	return records
+	r.touched, r.dirty, r.staged = false, false, nil
+	t.changes = append(t.changes, change)
 }
 
-// apply makes what was staged the state in memory, and hands it to the tables.
-func (x *transaction) apply(next map[*task]int64, at time.Time) error {
-	changes := map[*task][]table.Change{}
-	for _, c := range x.touched {
-		r := c.row
-		c.task.bytes += int64(len(r.staged) - len(r.committed))
-		r.committed, r.staged, r.dirty = r.staged, nil, false
-		change := table.Change{Key: r.key, Value: r.committed, Was: c.deadline, WasHand: c.hand}
-		if r.ended {
-			delete(c.task.rows, string(r.key))
-			c.task.bytes -= int64(len(r.committed) + len(r.key))
-		} else {
-			change.Is, change.IsHand = r.frame.deadline(), len(r.frame.Intents) > 0
-		}
-		changes[c.task] = append(changes[c.task], change)
+// park hands a parked input to the table with the next flush; nil takes it away.
+func (t *task) park(key string, value []byte) {
+	t.changes = append(t.changes, table.Change{Key: key, Value: value})
+}
+
+// flush hands the committed changes to the table.
+func (t *task) flush(at time.Time) error {
+	err := t.table.Commit(t.changes, table.Marker{TopicID: t.topic, Next: t.next, Epoch: -1, Applied: at})
+	clear(t.changes)
+	t.changes = t.changes[:0]
+	if err != nil {
+		return err
 	}
-	for _, p := range x.parked {
-		changes[p.task] = append(changes[p.task], table.Change{Key: p.key, Value: p.value})
-	}
-	for t, cs := range changes {
-		if n, ok := next[t]; ok {
-			t.next = n
-		}
-		if err := t.table.Commit(cs, table.Marker{TopicID: t.topic, Next: t.next, Epoch: -1, Applied: at}); err != nil {
-			return err
-		}
-		t.evict()
-	}
+	t.evict()
 	return nil
+}
+
+// current is a row's bytes as the steps so far have left them.
+func (t *task) current(r *row) ([]byte, error) {
+	if r.dirty {
+		return r.staged, nil
+	}
+	b, err := t.table.Get(r.key)
+	if err != nil {
+		return nil, fmt.Errorf("read row %q: %w", r.key[1:], err)
+	}
+	return b, nil
 }

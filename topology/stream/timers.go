@@ -59,9 +59,15 @@ func (w *worker) fireNext(ctx context.Context, x *transaction, t *task, horizon 
 	if err != nil || at.IsZero() || at.After(horizon) {
 		return 0, false, err
 	}
-	r, err := t.row(key)
-	if err != nil {
+	r := t.want(key)
+	if err := t.load(); err != nil {
 		return 0, false, err
+	}
+	if r.err != nil { // a person must look; the other rows' timers go on
+		w.log.Error("a due timer is dropped: its row cannot be read", "set", t.set.full, "key", key[1:], "deadline", at, "error", r.err)
+		w.metrics.dead(w.plan.service.Name, causeDefect)
+		t.table.Drop()
+		return 0, true, nil
 	}
 	if due := r.frame.deadline(); !due.Equal(at) {
 		t.table.Drop() // stale: the row has moved on
@@ -102,14 +108,21 @@ func (w *worker) ring(x *transaction, t *task, r *row, tm armed) error {
 	}
 	h := t.set.timers[tm.Name]
 	if h == nil {
-		w.log.Warn("a timer that no step is Due on any more is dropped", "timer", tm.Name, "key", string(r.key[1:]))
+		w.log.Warn("a timer that no step is Due on any more is dropped", "timer", tm.Name, "key", r.key[1:])
 		return nil
 	}
 	at := time.UnixMilli(tm.At).UTC()
-	key := string(r.key[1:])
-	in := &input{task: t, key: key, handler: h, turn: topology.Turn{Now: at, Cause: topology.Cause{
+	key := r.key[1:]
+	in := &input{task: t, key: key, row: r, handler: h, turn: topology.Turn{Now: at, Cause: topology.Cause{
 		Envelope: r.frame.envelope(), Key: key, Timer: tm.Name, Discriminator: tm.Discriminator,
 	}}}
+	if t.set.beside != nil {
+		beside, err := t.row(besideKey)
+		if err != nil {
+			return err
+		}
+		in.beside = beside
+	}
 	err := w.run(x, in)
 	w.metrics.fired(w.plan.service.Name, w.config.Clock.Now().Sub(at))
 	if err == nil || topology.Dropped(err) {
@@ -215,11 +228,11 @@ func (t *task) nextDeadline() (time.Time, *row, error) {
 		if err != nil || at.IsZero() {
 			return time.Time{}, nil, err
 		}
-		r, err := t.row(key)
-		if err != nil {
+		r := t.want(key)
+		if err := t.load(); err != nil {
 			return time.Time{}, nil, err
 		}
-		if due := r.frame.deadline(); due.Equal(at) {
+		if r.err != nil || r.frame.deadline().Equal(at) {
 			return at, r, nil
 		}
 		t.table.Drop()
@@ -228,7 +241,7 @@ func (t *task) nextDeadline() (time.Time, *row, error) {
 
 // atLeisure reports whether nobody waits for the row's next deadline.
 func (t *task) atLeisure(r *row) bool {
-	if r.frame.parked() > 0 {
+	if r.err != nil || r.frame.parked() > 0 {
 		return false
 	}
 	next := r.frame.deadline().UnixMilli()

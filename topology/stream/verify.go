@@ -81,14 +81,14 @@ func verify(ctx context.Context, c Config, adm *kadm.Client, name string) (Verif
 	if err != nil {
 		return v, err
 	}
-	differs := func(key []byte, what string) {
+	differs := func(key, what string) {
 		if len(v.Differs) < maxDiffering {
 			v.Differs = append(v.Differs, fmt.Sprintf("%q %s", key, what))
 		}
 	}
-	err = task.Each(func(key, value []byte) error {
+	err = task.Each(func(key string, value []byte) error {
 		v.Rows++
-		want, there := rows[string(key)]
+		want, there := rows[key]
 		digest := sha256.Sum256(value)
 		switch {
 		case !there:
@@ -96,11 +96,11 @@ func verify(ctx context.Context, c Config, adm *kadm.Client, name string) (Verif
 		case !bytes.Equal(want[:], digest[:]):
 			differs(key, "is otherwise on disk than on the changelog")
 		}
-		delete(rows, string(key))
+		delete(rows, key)
 		return nil
 	})
 	for key := range rows {
-		differs([]byte(key), "is on the changelog and not on disk")
+		differs(key, "is on the changelog and not on disk")
 	}
 	return v, err
 }

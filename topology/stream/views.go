@@ -79,17 +79,18 @@ func (v *view) run(ctx context.Context, ends map[string]map[int32]int64, ready f
 				v.config.Log.Warn("a view cannot read", "view", v.name, "topic", t, "partition", p, "error", err)
 			}
 		})
-		records := fetches.Records()
-		slices.SortStableFunc(records, inOrder)
-		for _, r := range records {
-			if err := v.see(ctx, r); err != nil {
-				return err
+		for _, polled := range inOrder(fetches) {
+			for _, r := range polled.Records {
+				if err := v.see(ctx, r); err != nil {
+					return err
+				}
 			}
-			p := partition{r.Topic, r.Partition}
-			if end, waiting := left[p]; waiting && r.Offset+1 >= end {
+			next := polled.Records[len(polled.Records)-1].Offset + 1
+			p := partition{polled.Topic, polled.Partition}
+			if end, waiting := left[p]; waiting && next >= end {
 				delete(left, p)
 			}
-			v.config.Clock.Tide().Position(v.name, r.Topic, r.Partition, r.Offset+1)
+			v.config.Clock.Tide().Position(v.name, p.topic, p.n, next)
 		}
 	}
 	return nil

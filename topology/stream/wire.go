@@ -30,23 +30,27 @@ type framer struct {
 
 // record frames a message for a topic. The partition is set by hand, since
 // changelog records go where their task is.
-func (f framer) record(topic, key string, m schemas.Message) (*kgo.Record, error) {
-	value, err := f.wire.Encode(topic[len(f.prefix):], m)
+func (f framer) record(s *slab, topic, key string, m schemas.Message) (*kgo.Record, error) {
+	value, err := f.wire.AppendEncode(s.scratch[:0], topic[len(f.prefix):], m)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", m.Head().Type, err)
 	}
+	s.scratch = value
 	width, err := f.widths.of(topic)
 	if err != nil {
 		return nil, err
 	}
 	e := m.Head()
-	headers := []kgo.RecordHeader{
-		{Key: "id", Value: []byte(e.ID)}, {Key: "type", Value: []byte(e.Type)}, {Key: "tenant", Value: []byte(e.Tenant)},
-	}
+	r := s.record()
+	r.Topic, r.Key, r.Value = topic, s.copy(key), s.room(len(value))
+	copy(r.Value, value)
+	r.Partition = partitionOf(r.Key, width)
+	r.Headers = append(s.header(4), kgo.RecordHeader{Key: "id", Value: s.copy(e.ID)},
+		kgo.RecordHeader{Key: "type", Value: s.copy(e.Type)}, kgo.RecordHeader{Key: "tenant", Value: s.copy(e.Tenant)})
 	if e.Traceparent != "" {
-		headers = append(headers, kgo.RecordHeader{Key: "traceparent", Value: []byte(e.Traceparent)})
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "traceparent", Value: s.copy(e.Traceparent)})
 	}
-	return &kgo.Record{Topic: topic, Partition: partitionOf([]byte(key), width), Key: []byte(key), Value: value, Headers: headers}, nil
+	return r, nil
 }
 
 // prepare gets the schema IDs of everything a service writes.

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -41,6 +43,7 @@ type worker struct {
 	tasks    map[taskID]*task
 	effects  *effects
 	idle     time.Time // since when polled offsets wait for a commit
+	batch    []input   // of the poll at hand; kept for the next one
 
 	mu        sync.Mutex
 	positions map[partition]int64 // dealt with, by this session
@@ -302,10 +305,15 @@ func (w *worker) once(ctx context.Context) error {
 	if again, err := w.forgive(ctx); again || err != nil {
 		return err
 	}
-	x := newTransaction()
-	moved, err := w.take(ctx, x, fetches)
-	if err != nil {
-		return err
+	x, moved := &transaction{began: time.Now()}, map[partition]int64{}
+	for {
+		if err := w.take(ctx, x, fetches, moved); err != nil {
+			return err
+		}
+		if !w.more(x) {
+			break
+		}
+		fetches = w.session.PollRecords(nil, w.pollSize(x)) //nolint:staticcheck // nil: only what has been fetched already
 	}
 	if err := w.fire(ctx, x); err != nil {
 		return err
@@ -331,6 +339,25 @@ func (w *worker) once(ctx context.Context) error {
 	return nil
 }
 
+// more reports whether the transaction takes in what was fetched meanwhile. It is
+// committed at once when nothing was; under load it grows up to its limits, since
+// each costs the same round trips whatever is in it.
+func (w *worker) more(x *transaction) bool {
+	if w.session.Client().BufferedFetchRecords() == 0 || x.inputs >= w.limits.TransactionInputs ||
+		x.bytes >= w.limits.TransactionBytes || time.Since(x.began) >= w.limits.TransactionAge {
+		return false
+	}
+	return w.balancer.unchanged(w.seen, func() {})
+}
+
+// batchInputs bounds the inputs that are read together, and so the memory that
+// one poll takes.
+const batchInputs = 5000
+
+func (w *worker) pollSize(x *transaction) int {
+	return min(batchInputs, w.limits.TransactionInputs-x.inputs)
+}
+
 // assigned hears of a new assignment before where it is to be read from is
 // known: until its tasks are restored, nobody knows what is due in them.
 func (w *worker) assigned() {
@@ -347,7 +374,7 @@ func (w *worker) poll(ctx context.Context) kgo.Fetches {
 	}
 	w.cancel = cancel
 	w.mu.Unlock()
-	fetches := w.session.PollRecords(ctx, w.limits.PollRecords)
+	fetches := w.session.PollRecords(ctx, w.pollSize(&transaction{}))
 	w.mu.Lock()
 	w.cancel, w.woken = nil, false
 	w.mu.Unlock()
@@ -376,7 +403,7 @@ func (w *worker) reconcile(ctx context.Context) error {
 		if w.tasks[id] != nil {
 			continue
 		}
-		t, err := w.open(ctx, id)
+		t, err := w.restore(ctx, id)
 		if err != nil {
 			return fmt.Errorf("restore %s/%d: %w", id.set, id.partition, err)
 		}
@@ -385,14 +412,18 @@ func (w *worker) reconcile(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, t := range w.tasks {
+		t.limit = w.limits.RowCacheBytes / int64(w.config.Workers*len(w.tasks))
+		t.evict()
+	}
 	w.seen, w.told = change, false
 	w.metrics.rebalanced(w.plan.service.Name, len(w.tasks))
 	return nil
 }
 
-// take runs the steps of what was polled.
-func (w *worker) take(ctx context.Context, x *transaction, fetches kgo.Fetches) (map[partition]int64, error) {
-	moved := map[partition]int64{}
+// take runs the steps of what was polled: it reads all inputs, then loads all
+// rows that they want, then runs one step after another.
+func (w *worker) take(ctx context.Context, x *transaction, fetches kgo.Fetches, moved map[partition]int64) error {
 	var failed error
 	fetches.EachError(func(topic string, p int32, err error) {
 		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
@@ -401,26 +432,54 @@ func (w *worker) take(ctx context.Context, x *transaction, fetches kgo.Fetches) 
 		failed = errors.Join(failed, fmt.Errorf("fetch %s/%d: %w", topic, p, err))
 	})
 	if failed != nil {
-		return nil, failed
+		return failed
 	}
-	records := fetches.Records()
-	slices.SortStableFunc(records, inOrder)
-	for _, r := range records {
-		p := partition{r.Topic, r.Partition}
-		if !r.Attrs.IsControl() {
-			s := w.plan.bySrc[r.Topic]
-			t := w.tasks[taskID{s.name, r.Partition}]
-			if t == nil {
-				return nil, fmt.Errorf("%w: %s/%d was polled but is not ours", errRebuild, r.Topic, r.Partition)
-			}
-			x.inputs++
-			if err := w.accept(ctx, x, t, r); err != nil {
-				return nil, err
-			}
+	defer func() {
+		clear(w.batch) // or its messages stay
+		w.batch = w.batch[:0]
+	}()
+	for _, polled := range inOrder(fetches) {
+		if err := w.read(ctx, x, polled); err != nil {
+			return err
 		}
-		moved[p] = r.Offset + 1
+		last := polled.Records[len(polled.Records)-1]
+		moved[partition{polled.Topic, polled.Partition}] = last.Offset + 1
 	}
-	return moved, nil
+	for _, t := range w.tasks {
+		if err := t.load(); err != nil {
+			return err
+		}
+	}
+	for i := range w.batch {
+		if err := w.accept(x, &w.batch[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read opens the records of one partition into the batch.
+func (w *worker) read(ctx context.Context, x *transaction, polled kgo.FetchTopicPartition) error {
+	t := w.tasks[taskID{w.plan.bySrc[polled.Topic].name, polled.Partition}]
+	for _, r := range polled.Records {
+		if r.Attrs.IsControl() {
+			continue
+		}
+		if t == nil {
+			return fmt.Errorf("%w: %s/%d was polled but is not ours", errRebuild, r.Topic, r.Partition)
+		}
+		x.inputs++
+		w.batch = append(w.batch, input{})
+		last := len(w.batch) - 1
+		wanted, err := w.open(ctx, x, t, r, &w.batch[last])
+		if err != nil {
+			return err
+		}
+		if !wanted {
+			w.batch = w.batch[:last]
+		}
+	}
+	return nil
 }
 
 // commit makes the transaction true, or ends the session.
@@ -432,24 +491,19 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 	if err := w.session.Begin(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	first := kgo.FirstErrPromise{}
-	produced := append(x.changelog(), x.outputs...)
+	changed := x.changelog()
+	produced := append(changed, x.outputs...)
+	var first failure
 	for _, r := range produced {
-		w.session.Produce(ctx, r, first.Promise())
+		w.session.Produce(ctx, r, first.note)
 	}
 	if err := w.session.Client().Flush(ctx); err != nil {
 		return fmt.Errorf("%w: flush: %w", errRebuild, err)
 	}
-	if err := first.Err(); err != nil { // by itself it would not stop the commit
+	if err := first.err(); err != nil { // by itself it would not stop the commit
 		return fmt.Errorf("%w: produce: %w", errRebuild, err)
 	}
-	next := map[*task]int64{}
-	for _, r := range produced {
-		if t := w.changelogOf(r); t != nil {
-			next[t] = max(next[t], r.Offset+1)
-		}
-		w.config.Clock.Tide().Published(r.Topic, r.Partition, r.Offset+1)
-	}
+	w.publish(x.outputs)
 	ok, err := w.session.End(kgo.PreTxnCommitFnContext(ctx, w.assert(x)), kgo.TryCommit)
 	w.metrics.transaction(w.plan.service.Name, ok && err == nil, time.Since(began), x.inputs)
 	if errors.Is(err, errGivenAway) {
@@ -458,38 +512,56 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 	if !ok || err != nil {
 		return errors.Join(errRebuild, err)
 	}
-	if err := x.apply(next, time.Now()); err != nil {
+	if err := x.apply(changed, time.Now()); err != nil {
 		return err
 	}
 	w.effects.ended(x.ended)
 	for _, s := range x.started {
-		w.effects.start(s.task, s.row.key, s.row.frame.envelope(), s.intent, false)
+		w.effects.start(s.task, s.key, s.envelope, s.intent, false)
 	}
 	w.idle = time.Time{}
 	return nil
 }
 
-func (w *worker) holds(owned map[taskID]bool, x *transaction) bool {
-	for t := range x.tasks {
-		if !owned[t.id] {
-			return false
-		}
+// failure keeps an error that a produce ended with. A flush returns only once
+// every promise was called.
+type failure struct{ of atomic.Pointer[error] }
+
+func (f *failure) note(_ *kgo.Record, err error) {
+	if err != nil {
+		f.of.CompareAndSwap(nil, &err)
 	}
-	return true
 }
 
-func (w *worker) changelogOf(r *kgo.Record) *task {
-	for _, s := range w.plan.sets {
-		if s.state == r.Topic {
-			return w.tasks[taskID{s.name, r.Partition}]
-		}
+func (f *failure) err() error {
+	if err := f.of.Load(); err != nil {
+		return *err
 	}
 	return nil
 }
 
+// publish tells the clock what the commit will make visible.
+func (w *worker) publish(outputs []*kgo.Record) {
+	ends := map[partition]int64{}
+	for _, r := range outputs {
+		p := partition{r.Topic, r.Partition}
+		ends[p] = max(ends[p], r.Offset+1)
+	}
+	for p, end := range ends {
+		w.config.Clock.Tide().Published(p.topic, p.n, end)
+	}
+}
+
+func (w *worker) holds(owned map[taskID]bool, x *transaction) bool {
+	all := true
+	x.tasks(func(t *task) { all = all && owned[t.id] })
+	return all
+}
+
 // assert runs just before offsets are committed: it refuses a transaction of a
-// member that was expelled meanwhile or over a task that the group has given away, and adds an unchanged offset for a task
-// that only timers touched, without which a zombie's would not be fenced.
+// member that was expelled meanwhile or over a task that the group has given away,
+// and adds an unchanged offset for a task that only timers touched, without which
+// a zombie's would not be fenced.
 func (w *worker) assert(x *transaction) func(*kmsg.TxnOffsetCommitRequest) error {
 	return func(req *kmsg.TxnOffsetCommitRequest) error {
 		if !w.isMember(req.MemberID) {
@@ -509,11 +581,12 @@ func (w *worker) assert(x *transaction) func(*kmsg.TxnOffsetCommitRequest) error
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		for t := range x.tasks {
+		x.tasks(func(t *task) {
 			if !covered[t.id] {
+				covered[t.id] = true
 				w.pin(req, t)
 			}
-		}
+		})
 		return nil
 	}
 }
@@ -553,20 +626,17 @@ func (w *worker) settleIdle(ctx context.Context, moved map[partition]int64) erro
 	return nil
 }
 
-// inOrder sorts a poll: the client hands partitions over in map order.
-func inOrder(a, b *kgo.Record) int {
-	switch {
-	case a.Topic != b.Topic:
-		if a.Topic < b.Topic {
-			return -1
+// inOrder lists what was polled by topic, partition and offset: the client hands
+// partitions over in map order.
+func inOrder(fetches kgo.Fetches) []kgo.FetchTopicPartition {
+	var polled []kgo.FetchTopicPartition
+	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+		if len(p.Records) > 0 {
+			polled = append(polled, p)
 		}
-		return 1
-	case a.Partition != b.Partition:
-		return int(a.Partition - b.Partition)
-	case a.Offset < b.Offset:
-		return -1
-	case a.Offset > b.Offset:
-		return 1
-	}
-	return 0
+	})
+	slices.SortFunc(polled, func(a, b kgo.FetchTopicPartition) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Records[0].Offset, b.Records[0].Offset))
+	})
+	return polled
 }

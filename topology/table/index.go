@@ -44,7 +44,7 @@ const (
 	handKind     = 'h'
 )
 
-func deadlineKey(at time.Time, key []byte) string {
+func deadlineKey(at time.Time, key string) string {
 	b := binary.BigEndian.AppendUint64([]byte{deadlineKind}, uint64(at.UnixMilli()))
 	return string(append(b, key...))
 }
@@ -54,9 +54,9 @@ func deadlineOf(k string) (at time.Time, key string) {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64([]byte(k[1:9])))).UTC(), k[9:]
 }
 
-func handKey(key []byte) string { return string(append([]byte{handKind}, key...)) }
+func handKey(key string) string { return string(handKind) + key }
 
-func (x *index) change(c Change) {
+func (x *index) change(c *Change) {
 	marks := x.task.pending.marks
 	if !c.Was.Equal(c.Is) {
 		if !c.Was.IsZero() {
@@ -65,7 +65,7 @@ func (x *index) change(c Change) {
 		if !c.Is.IsZero() {
 			marks[deadlineKey(c.Is, c.Key)] = true
 			if c.Is.Before(x.edge) || x.all {
-				heap.Push(&x.near, deadlineAt{c.Is, string(c.Key)})
+				heap.Push(&x.near, deadlineAt{c.Is, c.Key})
 			}
 		}
 	}
@@ -76,17 +76,17 @@ func (x *index) change(c Change) {
 
 // Next is the earliest deadline that any row may have; zero if none. It may be
 // stale: then the row's own deadlines are later, or gone.
-func (t *Task) Next() (at time.Time, key []byte, err error) {
+func (t *Task) Next() (at time.Time, key string, err error) {
 	x := &t.index
 	if len(x.near) == 0 && !x.all {
 		if err := x.fill(); err != nil {
-			return time.Time{}, nil, err
+			return time.Time{}, "", err
 		}
 	}
 	if len(x.near) == 0 {
-		return time.Time{}, nil, nil
+		return time.Time{}, "", nil
 	}
-	return x.near[0].at, []byte(x.near[0].key), nil
+	return x.near[0].at, x.near[0].key, nil
 }
 
 // Pop takes the earliest deadline off.
@@ -95,29 +95,29 @@ func (t *Task) Pop() { heap.Pop(&t.index.near) }
 // Drop takes the earliest deadline off for good: its row no longer has it.
 func (t *Task) Drop() {
 	d := heap.Pop(&t.index.near).(deadlineAt)
-	t.pending.marks[deadlineKey(d.at, []byte(d.key))] = false
+	t.pending.marks[deadlineKey(d.at, d.key)] = false
 }
 
 // fill takes the next deadlines behind the edge into the heap. It takes every
 // entry, also two of one row: a changelog that was read anew does not know which
 // deadlines a row had before, and the one that is stale may be the later one.
 func (x *index) fill() error {
-	from := []byte(deadlineKey(x.edge, nil))
+	from := deadlineKey(x.edge, "")
 	if x.edge.IsZero() {
-		from = []byte{deadlineKind}
+		from = string(deadlineKind)
 	}
 	taken, last, full := map[string]bool{}, time.Time{}, false
-	err := x.task.scan(indexSpace, from, func(key, _ []byte) error {
+	err := x.task.scan(indexSpace, from, func(key string, _ []byte) error {
 		if key[0] != deadlineKind {
 			return errStop
 		}
-		at, _ := deadlineOf(string(key))
+		at, _ := deadlineOf(key)
 		if len(taken) >= nearLimit && at.After(last) {
 			full = true
 			return errStop
 		}
 		last = at
-		taken[string(key)] = true
+		taken[key] = true
 		return nil
 	})
 	if err != nil {
@@ -149,13 +149,13 @@ func (x *index) fill() error {
 }
 
 // InHand lists the rows that had intents in hand when last committed.
-func (t *Task) InHand() ([][]byte, error) {
+func (t *Task) InHand() ([]string, error) {
 	found := map[string]bool{}
-	err := t.scan(indexSpace, []byte{handKind}, func(key, _ []byte) error {
+	err := t.scan(indexSpace, string(handKind), func(key string, _ []byte) error {
 		if key[0] != handKind {
 			return errStop
 		}
-		found[string(key[1:])] = true
+		found[key[1:]] = true
 		return nil
 	})
 	if err != nil {
@@ -168,10 +168,10 @@ func (t *Task) InHand() ([][]byte, error) {
 			}
 		}
 	}
-	var keys [][]byte
+	var keys []string
 	for k, in := range found {
 		if in {
-			keys = append(keys, []byte(k))
+			keys = append(keys, k)
 		}
 	}
 	return keys, nil

@@ -10,28 +10,20 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
-	"github.com/dgraph-io/badger/v4/pb"
 )
-
-// Every write uses one version, so an overwrite replaces the older entry and a
-// read stops at its first hit: Kafka orders the writes, not Badger.
-const version = 1
-
-// deleted is Badger's mark of a tombstone in pb.KV.Meta.
-const deleted = 1
 
 // Store is the one database of a process.
 type Store struct {
-	db   *badger.DB
+	disk disk
 	temp string
 
-	mu    sync.Mutex
-	tasks map[string]*Task
+	mu sync.Mutex // of the last incarnation
 }
 
 // Config sizes a store. The zero value is right for a laptop.
 type Config struct {
 	Dir           string        // "": a temporary directory, removed by Close
+	Memory        bool          // no disk at all: a restart restores everything from the changelogs
 	MemTable      int64         // bytes; default 16 MiB
 	PendingLimit  int64         // bytes committed but not checkpointed, a task; default 8 MiB
 	CheckpointGap time.Duration // longest time between checkpoints of a task that changes; default 5 s
@@ -53,7 +45,11 @@ func (c Config) withDefaults() Config {
 // Open opens or makes the database.
 func Open(c Config) (*Store, error) {
 	c = c.withDefaults()
-	s := &Store{tasks: map[string]*Task{}}
+	s := &Store{}
+	if c.Memory {
+		s.disk = &inMemory{rows: map[string][]byte{}}
+		return s, nil
+	}
 	if c.Dir == "" {
 		dir, err := os.MkdirTemp("", "troupe-state-")
 		if err != nil {
@@ -69,13 +65,13 @@ func Open(c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open state in %s: %w", c.Dir, err)
 	}
-	s.db = db
+	s.disk = onDisk{db}
 	return s, nil
 }
 
 // Close closes the database. Tasks must have been closed before.
 func (s *Store) Close() error {
-	err := s.db.Close()
+	err := s.disk.close()
 	if s.temp != "" {
 		err = errors.Join(err, os.RemoveAll(s.temp))
 	}
@@ -88,17 +84,12 @@ func (s *Store) Close() error {
 // Names lists the tasks that lie on disk, for warm placement.
 func (s *Store) Names() ([]string, error) {
 	var names []string
-	txn := s.db.NewTransactionAt(version, false)
-	defer txn.Discard()
-	o := badger.DefaultIteratorOptions
-	o.PrefetchValues = false
-	o.Prefix = []byte{markerSpace}
-	it := txn.NewIterator(o)
-	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
-		names = append(names, string(it.Item().Key()[1:]))
-	}
-	return names, nil
+	prefix := []byte{markerSpace}
+	err := s.disk.scan(prefix, prefix, false, func(key, _ []byte) error {
+		names = append(names, string(key[1:]))
+		return nil
+	})
+	return names, err
 }
 
 // Spaces of the database's keys.
@@ -140,43 +131,15 @@ func decodeMarker(b []byte) (m Marker, err error) {
 	return m, nil
 }
 
-func (s *Store) get(key []byte) ([]byte, error) {
-	txn := s.db.NewTransactionAt(version, false)
-	defer txn.Discard()
-	item, err := txn.Get(key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read state: %w", err)
-	}
-	return item.ValueCopy(nil)
-}
-
-// write writes entries that are sorted by key and syncs them.
-func (s *Store) write(entries []entry) error {
-	loader := s.db.NewKVLoader(2)
-	for i := range entries {
-		e := &entries[i]
-		kv := pb.KV{Key: e.key, Value: e.value, Version: version}
-		if e.value == nil {
-			kv.Meta = []byte{deleted}
+func (s *Store) get(key []byte) (value []byte, err error) {
+	err = s.disk.read([][]byte{key}, func(_ int, v []byte) error {
+		if v != nil {
+			value = append([]byte{}, v...)
 		}
-		if err := loader.Set(&kv); err != nil {
-			return fmt.Errorf("write state: %w", err)
-		}
-	}
-	if err := loader.Finish(); err != nil {
-		return fmt.Errorf("write state: %w", err)
-	}
-	if err := s.db.Sync(); err != nil {
-		return fmt.Errorf("sync state: %w", err)
-	}
-	return nil
+		return nil
+	})
+	return value, err
 }
-
-// entry is a key of the database and its value; a nil value deletes it.
-type entry struct{ key, value []byte }
 
 // incarnation gives a number that no task has had.
 func (s *Store) incarnation() (uint64, error) {
@@ -191,5 +154,5 @@ func (s *Store) incarnation() (uint64, error) {
 		n = binary.BigEndian.Uint64(b)
 	}
 	n++
-	return n, s.write([]entry{{[]byte{incSpace}, binary.BigEndian.AppendUint64(nil, n)}})
+	return n, s.disk.write([]entry{{[]byte{incSpace}, binary.BigEndian.AppendUint64(nil, n)}})
 }

@@ -87,7 +87,7 @@ func replay(rt *rapid.T, task *Task, changelog []Change, next int64) {
 }
 
 func (m *model) draw(rt *rapid.T, key string, n int64) Change {
-	c := Change{Key: []byte(key), Was: m.deadlines[key], WasHand: m.hands[key]}
+	c := Change{Key: key, Was: m.deadlines[key], WasHand: m.hands[key]}
 	if rapid.IntRange(0, 4).Draw(rt, "delete") == 0 {
 		delete(m.rows, key)
 		delete(m.deadlines, key)
@@ -108,7 +108,7 @@ func (m *model) draw(rt *rapid.T, key string, n int64) Change {
 
 func compare(rt *rapid.T, task *Task, want model) {
 	got := map[string]string{}
-	if err := task.Each(func(k, v []byte) error { got[string(k)] = string(v); return nil }); err != nil {
+	if err := task.Each(func(k string, v []byte) error { got[k] = string(v); return nil }); err != nil {
 		rt.Fatal(err)
 	}
 	if !maps.Equal(got, want.rows) {
@@ -116,7 +116,7 @@ func compare(rt *rapid.T, task *Task, want model) {
 	}
 	for i := range 10 {
 		k := fmt.Sprintf("Rk%d", i)
-		v, err := task.Get([]byte(k))
+		v, err := task.Get(k)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -130,7 +130,7 @@ func compare(rt *rapid.T, task *Task, want model) {
 	}
 	in := map[string]bool{}
 	for _, k := range hands {
-		in[string(k)] = true
+		in[k] = true
 	}
 	for k, has := range want.hands {
 		if has != in[k] {
@@ -155,7 +155,7 @@ func next(rt *rapid.T, task *Task, of map[string]time.Time) time.Time {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		if at.IsZero() || of[string(key)].Equal(at) {
+		if at.IsZero() || of[key].Equal(at) {
 			return at
 		}
 		task.Drop()
@@ -187,7 +187,7 @@ func closeStore(t *testing.T, s *Store) {
 func TestWipedTaskIsEmpty(t *testing.T) {
 	store, task := reopen(t, t.TempDir())
 	defer closeStore(t, store)
-	change := Change{Key: []byte("Rk"), Value: []byte("v"), Is: noon, IsHand: true}
+	change := Change{Key: "Rk", Value: []byte("v"), Is: noon, IsHand: true}
 	if err := task.Commit([]Change{change}, Marker{Next: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestWipedTaskIsEmpty(t *testing.T) {
 	if err := task.Wipe(); err != nil {
 		t.Fatal(err)
 	}
-	if v, err := task.Get([]byte("Rk")); v != nil || err != nil {
+	if v, err := task.Get("Rk"); v != nil || err != nil {
 		t.Errorf("row %q, %v", v, err)
 	}
 	if at, _, err := task.Next(); !at.IsZero() || err != nil {

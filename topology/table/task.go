@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // Task is the state of one task. One goroutine uses it, its worker; only the
@@ -78,7 +76,7 @@ func (t *Task) Wipe() error {
 	return nil
 }
 
-func (t *Task) key(space byte, key []byte) []byte {
+func (t *Task) key(space byte, key string) []byte {
 	b := make([]byte, 0, 9+len(key))
 	b = append(b, space)
 	b = binary.BigEndian.AppendUint64(b, t.marker.Incarnation)
@@ -87,19 +85,46 @@ func (t *Task) key(space byte, key []byte) []byte {
 
 // Get returns the committed value of a changelog key, nil if there is none. The
 // caller must not change it.
-func (t *Task) Get(key []byte) ([]byte, error) {
-	if v, ok := t.pending.rows[string(key)]; ok {
-		return v, nil
-	}
-	if v, ok := t.inflight.rows[string(key)]; ok {
+func (t *Task) Get(key string) ([]byte, error) {
+	if v, ok := t.fresh(key); ok {
 		return v, nil
 	}
 	return t.store.get(t.key(rowSpace, key))
 }
 
+// fresh looks among what no checkpoint has written yet.
+func (t *Task) fresh(key string) (value []byte, is bool) {
+	if value, is = t.pending.rows[key]; !is {
+		value, is = t.inflight.rows[key]
+	}
+	return value, is
+}
+
+// GetAll calls f with the committed value of each key, nil where there is none.
+// Values are valid during the call. It sorts keys: what lies together on disk is
+// read together, which a random order makes several times as slow.
+func (t *Task) GetAll(keys []string, f func(key string, value []byte) error) error {
+	slices.Sort(keys)
+	missing := keys[:0:0]
+	var onDisk [][]byte
+	for _, key := range keys {
+		v, ok := t.fresh(key)
+		if !ok {
+			missing = append(missing, key)
+			onDisk = append(onDisk, t.key(rowSpace, key))
+			continue
+		}
+		if err := f(key, v); err != nil {
+			return err
+		}
+	}
+	return t.store.disk.read(onDisk, func(i int, v []byte) error { return f(missing[i], v) })
+}
+
 // Change is one key's committed value; nil deletes it.
 type Change struct {
-	Key, Value []byte
+	Key   string
+	Value []byte
 	// Was and Is are the row's earliest deadline before and after, zero for
 	// none; Hand says whether the row has intents in hand.
 	Was, Is         time.Time
@@ -112,13 +137,14 @@ func (t *Task) Commit(changes []Change, to Marker) error {
 	if len(t.pending.rows) == 0 {
 		t.started = time.Now()
 	}
-	for _, c := range changes {
-		old, had := t.pending.rows[string(c.Key)]
+	for i := range changes {
+		c := &changes[i]
+		old, had := t.pending.rows[c.Key]
 		if !had {
 			t.pending.bytes += int64(len(c.Key))
 		}
 		t.pending.bytes += int64(len(c.Value) - len(old))
-		t.pending.rows[string(c.Key)] = c.Value
+		t.pending.rows[c.Key] = c.Value
 		t.index.change(c)
 	}
 	to.Incarnation = t.marker.Incarnation
@@ -175,20 +201,20 @@ func (t *Task) settle(wait bool) error {
 func (t *Task) write(l layer) error {
 	entries := make([]entry, 0, len(l.rows)+len(l.marks))
 	for k, v := range l.rows {
-		entries = append(entries, entry{t.key(rowSpace, []byte(k)), v})
+		entries = append(entries, entry{t.key(rowSpace, k), v})
 	}
 	for k, put := range l.marks {
-		e := entry{key: t.key(indexSpace, []byte(k))}
+		e := entry{key: t.key(indexSpace, k)}
 		if put {
 			e.value = []byte{}
 		}
 		entries = append(entries, e)
 	}
 	slices.SortFunc(entries, func(a, b entry) int { return bytes.Compare(a.key, b.key) })
-	if err := t.store.write(entries); err != nil {
+	if err := t.store.disk.write(entries); err != nil {
 		return err
 	}
-	return t.store.write([]entry{{markerKey(t.name), l.to.encode()}})
+	return t.store.disk.write([]entry{{markerKey(t.name), l.to.encode()}})
 }
 
 // Checkpoint writes all that is committed, and waits for it.
@@ -210,7 +236,7 @@ func (t *Task) Abandon() error { return t.settle(true) }
 
 // Each calls f with every committed row in key order within its layer; rows
 // changed since the last checkpoint come first.
-func (t *Task) Each(f func(key, value []byte) error) error {
+func (t *Task) Each(f func(key string, value []byte) error) error {
 	seen := map[string]bool{}
 	for _, l := range []layer{t.pending, t.inflight} {
 		for k, v := range l.rows {
@@ -221,46 +247,23 @@ func (t *Task) Each(f func(key, value []byte) error) error {
 			if v == nil {
 				continue
 			}
-			if err := f([]byte(k), v); err != nil {
+			if err := f(k, v); err != nil {
 				return err
 			}
 		}
 	}
-	return t.scan(rowSpace, nil, func(key, value []byte) error {
-		if seen[string(key)] {
+	return t.scan(rowSpace, "", func(key string, value []byte) error {
+		if seen[key] {
 			return nil
 		}
 		return f(key, value)
 	})
 }
 
-// errStop ends a scan early.
-var errStop = errors.New("stop")
-
 // scan walks the keys of a space from a key on.
-func (t *Task) scan(space byte, from []byte, f func(key, value []byte) error) error {
-	txn := t.store.db.NewTransactionAt(version, false)
-	defer txn.Discard()
-	o := badger.DefaultIteratorOptions
-	o.PrefetchValues = space == rowSpace
-	o.Prefix = t.key(space, nil)
-	it := txn.NewIterator(o)
-	defer it.Close()
-	for it.Seek(t.key(space, from)); it.Valid(); it.Next() {
-		var value []byte
-		if space == rowSpace {
-			v, err := it.Item().ValueCopy(nil)
-			if err != nil {
-				return fmt.Errorf("scan state: %w", err)
-			}
-			value = v
-		}
-		if err := f(it.Item().KeyCopy(nil)[9:], value); err != nil {
-			if errors.Is(err, errStop) {
-				return nil
-			}
-			return err
-		}
-	}
-	return nil
+func (t *Task) scan(space byte, from string, f func(key string, value []byte) error) error {
+	prefix := t.key(space, "")
+	return t.store.disk.scan(prefix, t.key(space, from), space == rowSpace, func(key, value []byte) error {
+		return f(string(key[len(prefix):]), value)
+	})
 }

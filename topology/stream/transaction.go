@@ -1,0 +1,162 @@
+package stream
+
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/schemas"
+)
+
+// transaction stages what one commit will make true.
+type transaction struct {
+	began   time.Time
+	inputs  int
+	bytes   int // of what it stages
+	touched []touched
+	parked  []parkedChange
+	outputs []*kgo.Record
+	started []startedIntent
+	ended   []string // intents whose outcome has come
+	slab    slab
+}
+
+// touched is a row that the transaction changes.
+type touched struct {
+	task *task
+	row  *row
+}
+
+type parkedChange struct {
+	task  *task
+	key   string
+	value []byte
+}
+
+type startedIntent struct {
+	task     *task
+	key      string
+	envelope schemas.Envelope
+	intent   intent
+}
+
+// touch takes a row into the transaction; it reports whether it was not yet.
+func (x *transaction) touch(t *task, r *row) bool {
+	if !r.begin() {
+		return false
+	}
+	x.touched = append(x.touched, touched{t, r})
+	return true
+}
+
+// untouch takes back the latest touch.
+func (x *transaction) untouch() {
+	last := len(x.touched) - 1
+	x.touched[last].row.touched = false
+	x.touched = x.touched[:last]
+}
+
+func (x *transaction) empty() bool { return len(x.outputs) == 0 && len(x.touched) == 0 }
+
+// tasks calls f with each task that the transaction changes, at least once.
+func (x *transaction) tasks(f func(*task)) {
+	var last *task
+	for _, c := range x.touched {
+		if c.task != last {
+			last = c.task
+			f(c.task)
+		}
+	}
+}
+
+// changelog turns the staged rows into records, one a key: first the rows, then
+// what is parked.
+func (x *transaction) changelog() []*kgo.Record {
+	records := make([]*kgo.Record, 0, len(x.touched)+len(x.parked)+len(x.outputs))
+	add := func(t *task, key string, value []byte) {
+		r := x.slab.record()
+		r.Topic, r.Partition, r.Key, r.Value = t.set.state, t.id.partition, x.slab.copy(key), value
+		records = append(records, r)
+	}
+	for _, c := range x.touched {
+		add(c.task, c.row.key, c.row.staged)
+	}
+	for _, p := range x.parked {
+		add(p.task, p.key, p.value)
+	}
+	return records
+}
+
+// apply makes what was staged the state in memory, and hands it to the tables.
+// records are those of changelog, with the offsets that they were given.
+func (x *transaction) apply(records []*kgo.Record, at time.Time) error {
+	for i, c := range x.touched {
+		c.task.commit(c.row)
+		c.task.next = max(c.task.next, records[i].Offset+1)
+	}
+	for i, p := range x.parked {
+		p.task.park(p.key, p.value)
+		p.task.next = max(p.task.next, records[len(x.touched)+i].Offset+1)
+	}
+	var err error
+	x.tasks(func(t *task) {
+		if err == nil && len(t.changes) > 0 {
+			err = t.flush(at)
+		}
+	})
+	return err
+}
+
+// slab hands out the records and bytes of a transaction in large pieces: what is
+// made for every record costs more to allocate than to fill.
+type slab struct {
+	records []kgo.Record
+	headers []kgo.RecordHeader
+	bytes   []byte
+	scratch []byte
+}
+
+// Pieces of a slab. They are let go of together, once the broker has them.
+const (
+	slabRecords = 256
+	slabHeaders = 4 * slabRecords
+	slabBytes   = 64 << 10
+)
+
+func (s *slab) record() *kgo.Record {
+	if len(s.records) == 0 {
+		s.records = make([]kgo.Record, slabRecords)
+	}
+	r := &s.records[0]
+	s.records = s.records[1:]
+	return r
+}
+
+// header hands out room for n headers.
+func (s *slab) header(n int) []kgo.RecordHeader {
+	if len(s.headers) < n {
+		s.headers = make([]kgo.RecordHeader, slabHeaders)
+	}
+	h := s.headers[:0:n]
+	s.headers = s.headers[n:]
+	return h
+}
+
+// copy keeps a copy of b.
+func (s *slab) copy(b string) []byte {
+	k := s.room(len(b))
+	copy(k, b)
+	return k
+}
+
+func (s *slab) room(n int) []byte {
+	if n > slabBytes/4 {
+		return make([]byte, n)
+	}
+	if len(s.bytes) < n {
+		s.bytes = make([]byte, slabBytes)
+	}
+	k := s.bytes[:n:n]
+	s.bytes = s.bytes[n:]
+	return k
+}
