@@ -32,6 +32,12 @@ func (w *worker) fire(ctx context.Context, x *transaction) error {
 		if err != nil {
 			return err
 		}
+		for _, key := range t.table.Upcoming(until, w.limits.TimersAtOnce) {
+			t.want(key)
+		}
+		if err := t.load(); err != nil {
+			return err
+		}
 		for fired < w.limits.TimersAtOnce && x.bytes < w.limits.TransactionBytes {
 			n, more, err := w.fireNext(ctx, x, t, until)
 			if err != nil {

@@ -89,6 +89,20 @@ func (t *Task) Next() (at time.Time, key string, err error) {
 	return x.near[0].at, x.near[0].key, nil
 }
 
+// Upcoming lists rows, at most n, of those whose deadlines are in memory and not
+// after until: whoever is about to run them can read them together.
+func (t *Task) Upcoming(until time.Time, n int) (keys []string) {
+	for _, d := range t.index.near {
+		if len(keys) == n {
+			break
+		}
+		if !d.at.After(until) {
+			keys = append(keys, d.key)
+		}
+	}
+	return keys
+}
+
 // Pop takes the earliest deadline off.
 func (t *Task) Pop() { heap.Pop(&t.index.near) }
 

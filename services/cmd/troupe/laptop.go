@@ -20,10 +20,11 @@ import (
 // among invented traffic, in quickened time.
 type laptop struct {
 	*options
-	listen addresses
-	speed  float64
-	rate   float64
-	seed   uint64
+	workers int
+	listen  addresses
+	speed   float64
+	rate    float64
+	seed    uint64
 }
 
 // quickened is what the runtime does once a second, where a second is many minutes.

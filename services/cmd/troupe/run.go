@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,16 +34,17 @@ broker and registry, and a simulated world with invented orders in quickened tim
 	f.Float64Var(&l.speed, "speed", 1200, "business seconds a second (run all, embedded)")
 	f.Float64Var(&l.rate, "rate", 20, "invented orders a business hour (run all, embedded)")
 	f.Uint64Var(&l.seed, "seed", 1, "of the invented orders (run all, embedded)")
+	f.IntVar(&l.workers, "workers", min(runtime.NumCPU(), 4), "workers of each service: clients that commit beside each other, at most one a partition is of use; with run all, embedded: 1")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 1 && args[0] == "all" && len(o.brokers) == 0 {
 			return l.run(cmd)
 		}
-		return serve(cmd, o, args, l.listen)
+		return serve(cmd, o, args, l.workers, l.listen)
 	}
 	return c
 }
 
-func serve(cmd *cobra.Command, o *options, names []string, at addresses) (err error) {
+func serve(cmd *cobra.Command, o *options, names []string, workers int, at addresses) (err error) {
 	contexts, err := services.New(o.world)
 	if err != nil {
 		return err
@@ -55,6 +57,7 @@ func serve(cmd *cobra.Command, o *options, names []string, at addresses) (err er
 	if err != nil {
 		return err
 	}
+	config.Workers = workers
 	defer func() {
 		if cerr := closeAll(); err == nil {
 			err = cerr
