@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/sr"
 )
@@ -25,12 +26,20 @@ func IsUnavailable(err error) bool {
 	return errors.As(err, &u)
 }
 
+// answerTime is what one request to the registry may take.
+const answerTime = 5 * time.Second
+
 // Registry is a Confluent-compatible schema registry.
 type Registry struct{ client *sr.Client }
 
 // NewRegistry connects to a registry by its URLs.
 func NewRegistry(urls ...string) (*Registry, error) {
-	client, err := sr.NewClient(sr.URLs(urls...))
+	return NewRegistryOver(http.DefaultTransport, urls...)
+}
+
+// NewRegistryOver is NewRegistry on a way of the caller's.
+func NewRegistryOver(way http.RoundTripper, urls ...string) (*Registry, error) {
+	client, err := sr.NewClient(sr.URLs(urls...), sr.HTTPClient(&http.Client{Transport: way, Timeout: answerTime}))
 	if err != nil {
 		return nil, fmt.Errorf("schema registry %v: %w", urls, err)
 	}

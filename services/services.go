@@ -2,7 +2,9 @@
 package services
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -27,6 +29,9 @@ import (
 type Config struct {
 	Provider, Scoring, Warehouse, ERP string
 	Mail, MailFrom                    string
+
+	Transport http.RoundTripper                                                    // of calls to partners; nil: the network
+	DialMail  func(ctx context.Context, network, address string) (net.Conn, error) // nil: the network
 
 	Now func() time.Time // business time, for what people are shown
 }
@@ -56,11 +61,14 @@ func New(c Config) (Contexts, error) {
 		return Contexts{}, fmt.Errorf("reconciliation rules: %w", err)
 	}
 	customers := notification.NewDirectory()
-	mailer, err := notification.NewGateway(notification.Config{Addr: c.Mail, From: c.MailFrom}, customers)
+	mailer, err := notification.NewGateway(notification.Config{Addr: c.Mail, From: c.MailFrom, Dial: c.DialMail}, customers)
 	if err != nil {
 		return Contexts{}, fmt.Errorf("mail: %w", err)
 	}
-	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: connectionsPerPartner}}
+	client := &http.Client{Transport: c.Transport}
+	if client.Transport == nil {
+		client.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: connectionsPerPartner}
+	}
 	at := func(url string) partner.Client { return partner.Client{URL: url, HTTP: client} }
 	view := tracking.New()
 	bench := workbench.New(workbench.Config{Now: c.Now, Duties: duties(process)})

@@ -29,6 +29,8 @@ type Config struct {
 	From    string        // the sender; its domain makes the Message-IDs
 	TLS     bool          // insist on STARTTLS; without it, nothing is encrypted
 	Timeout time.Duration // of one delivery, from the connection on; 0: 5 s
+
+	Dial func(ctx context.Context, network, address string) (net.Conn, error) // nil: the network
 }
 
 // Gateway sends mail through SMTP. It is safe for concurrent use.
@@ -36,6 +38,7 @@ type Gateway struct {
 	directory *Directory
 	host      string
 	options   []mail.Option
+	connect   mail.DialContextFunc
 	letters   letters
 	from      *netmail.Address
 	domain    string
@@ -59,6 +62,9 @@ func NewGateway(c Config, directory *Directory) (*Gateway, error) {
 	if c.Timeout == 0 {
 		c.Timeout = defaultTimeout
 	}
+	if c.Dial == nil {
+		c.Dial = new(net.Dialer).DialContext
+	}
 	policy := mail.NoTLS
 	if c.TLS {
 		policy = mail.TLSMandatory
@@ -73,7 +79,7 @@ func NewGateway(c Config, directory *Directory) (*Gateway, error) {
 	}
 	domain := from.Address[strings.LastIndexByte(from.Address, '@')+1:]
 	return &Gateway{
-		directory: directory, host: host, options: options, letters: l, from: from, domain: domain, attempts: newAttempts(),
+		directory: directory, host: host, options: options, connect: c.Dial, letters: l, from: from, domain: domain, attempts: newAttempts(),
 	}, nil
 }
 
@@ -198,7 +204,7 @@ func (g *Gateway) deliver(ctx context.Context, to *netmail.Address, body []byte)
 func (g *Gateway) dial(ctx context.Context) (c *smtp.Client, hangUp func(), err error) {
 	hangUp = func() {}
 	connect := func(dialing context.Context, network, addr string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(dialing, network, addr)
+		conn, err := g.connect(dialing, network, addr)
 		if err != nil {
 			return nil, err
 		}

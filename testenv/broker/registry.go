@@ -40,6 +40,11 @@ type kept struct {
 // maxSchema bounds a request body, in bytes.
 const maxSchema = 1 << 20
 
+// NewRegistry is the embedded registry without a port: it keeps nothing.
+func NewRegistry(check func(old []string, text string) error) (http.Handler, error) {
+	return newRegistry("", check)
+}
+
 func newRegistry(file string, check func([]string, string) error) (http.Handler, error) {
 	fake := srfake.NewRegistry(srfake.WithGlobalCompat(sr.CompatFullTransitive))
 	r := &registry{fake: fake, next: fake.Handler(), check: check, file: file, have: map[string][]string{}}

@@ -42,6 +42,8 @@ type Config struct {
 	Source Source
 	Clock  Calendar
 	Log    *slog.Logger
+
+	Network Network // nil: ports of this machine
 }
 
 // Addresses are where the partners listen: base URLs, and host:port of the mail
@@ -85,21 +87,26 @@ func Start(c Config) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Network == nil {
+		c.Network = newPorts()
+	}
 	w := &World{
-		config: c, journal: j, past: past, operations: operations(), connected: make(chan struct{}), client: &http.Client{Timeout: callTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+		config: c, journal: j, past: past, operations: operations(), connected: make(chan struct{}), client: &http.Client{Timeout: callTimeout, Transport: c.Network},
 		answers: map[string]any{}, done: map[string]bool{}, mails: map[string]int{}, orders: map[string]*Order{},
 		parcels: map[string]*parcel{}, releases: map[string][]string{}, departed: map[string]bool{}, tenders: map[string]*held{}, captures: map[string]string{},
 		booked: map[string]*Order{}, customers: map[string]Customer{},
 	}
 	w.closes = append(w.closes, j.close)
 	for _, s := range []struct {
+		name    string
 		url     *string
 		handler http.Handler
 	}{
-		{&w.Provider, w.json("/tenders", "/captures", "/voids", "/refunds")}, {&w.Scoring, w.json("/scores")}, {&w.Warehouse, w.json("/releases", "/cancellations")},
-		{&w.ERP, http.HandlerFunc(w.serveERP)}, {&w.CRM, http.HandlerFunc(w.serveCRM)},
+		{"provider", &w.Provider, w.json("/tenders", "/captures", "/voids", "/refunds")}, {"scoring", &w.Scoring, w.json("/scores")},
+		{"warehouse", &w.Warehouse, w.json("/releases", "/cancellations")},
+		{"erp", &w.ERP, http.HandlerFunc(w.serveERP)}, {"crm", &w.CRM, http.HandlerFunc(w.serveCRM)},
 	} {
-		if err := w.listen(s.url, s.handler); err != nil {
+		if err := w.listen(s.name, s.url, s.handler); err != nil {
 			return nil, errors.Join(err, w.Close())
 		}
 	}
@@ -109,15 +116,13 @@ func Start(c Config) (*World, error) {
 	return w, nil
 }
 
-func (w *World) listen(url *string, h http.Handler) error {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+func (w *World) listen(name string, url *string, h http.Handler) error {
+	at, stop, err := w.config.Network.Serve(name, w.onceConnected(h))
 	if err != nil {
-		return fmt.Errorf("open a partner's port: %w", err)
+		return fmt.Errorf("open the way to the %s: %w", name, err)
 	}
-	s := &http.Server{Handler: w.onceConnected(h), ReadHeaderTimeout: callTimeout}
-	go func() { _ = s.Serve(lis) }() // ends with Close
-	*url = "http://" + lis.Addr().String()
-	w.closes = append(w.closes, s.Close)
+	*url = at
+	w.closes = append(w.closes, stop)
 	return nil
 }
 
@@ -134,7 +139,7 @@ func (w *World) onceConnected(h http.Handler) http.Handler {
 }
 
 func (w *World) listenMail() error {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	lis, err := w.config.Network.Listen("mail")
 	if err != nil {
 		return fmt.Errorf("open the mail server's port: %w", err)
 	}

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"net/smtp"
 	"os"
 	"path/filepath"
@@ -15,8 +15,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"troupe/testenv/inproc"
 	"troupe/topology/clock"
 )
 
@@ -71,20 +73,26 @@ func play(t *testing.T, dir string, source Source, at time.Time) *stage {
 // set is a stage on which nothing has happened.
 func set(t *testing.T, dir string, source Source, at time.Time) *stage {
 	t.Helper()
+	return setOn(t, newPorts(), dir, source, at)
+}
+
+func setOn(t *testing.T, network Network, dir string, source Source, at time.Time) *stage {
+	t.Helper()
 	s := &stage{t: t, clock: clock.NewJump(at), bodies: map[string]string{}}
-	intakes := httptest.NewServer(http.HandlerFunc(s.hear))
-	t.Cleanup(intakes.Close)
-	var err error
-	s.world, err = Start(Config{Dir: dir, Source: source, Clock: s.clock, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	url, stop, err := network.Serve("intakes", http.HandlerFunc(s.hear))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.world, err = Start(Config{Dir: dir, Source: source, Clock: s.clock, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Network: network})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.world.Close(); err != nil {
+		if err := errors.Join(s.world.Close(), stop()); err != nil {
 			t.Error(err)
 		}
 	})
-	s.intakes = intakes.URL
+	s.intakes = url
 	return s
 }
 
@@ -124,7 +132,7 @@ func (s *stage) ask(url, path, key string, body any) (int, map[string]any) {
 	b, _ := json.Marshal(body)
 	req, _ := http.NewRequestWithContext(s.t.Context(), http.MethodPost, url+path, bytes.NewReader(b))
 	req.Header.Set("Idempotency-Key", key)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Transport: s.world.config.Network}).Do(req)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -146,7 +154,16 @@ func (s *stage) release() {
 }
 
 func TestOrderGoesItsWay(t *testing.T) {
-	s := play(t, "", &few{orders: []*Order{simple("1", monday)}}, monday)
+	goesItsWay(t, newPorts())
+}
+
+// TestWithoutASocket: a bubble holds no socket, so what works in one needs none.
+func TestWithoutASocket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { goesItsWay(t, new(inproc.Net)) })
+}
+
+func goesItsWay(t *testing.T, network Network) {
+	s := setOn(t, network, "", &few{orders: []*Order{simple("1", monday)}}, monday).connect()
 	s.clock.At(monday, "ask", func(context.Context) error {
 		s.tender("t")
 		s.release()
