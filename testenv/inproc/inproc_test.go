@@ -18,7 +18,16 @@ func TestCallsAnswerInVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(Net)
 		client := &http.Client{Transport: n, Timeout: 5 * time.Second}
-		if _, err := client.Get("http://desk/"); !errors.Is(err, syscall.ECONNREFUSED) {
+		post := func(url, body string) (int, string, error) {
+			resp, err := client.Post(url, "text/plain", strings.NewReader(body))
+			if err != nil {
+				return 0, "", err
+			}
+			defer func() { _ = resp.Body.Close() }()
+			b, err := io.ReadAll(resp.Body)
+			return resp.StatusCode, string(b), err
+		}
+		if _, _, err := post("http://desk/", ""); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("nobody serves: %v", err)
 		}
 		url, stop, err := n.Serve("desk", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -32,15 +41,10 @@ func TestCallsAnswerInVirtualTime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := client.Post(url+"/calls", "text/plain", strings.NewReader("quick"))
-		if err != nil {
-			t.Fatal(err)
+		if status, said, err := post(url+"/calls", "quick"); status != http.StatusAccepted || said != "POST /calls quick" {
+			t.Errorf("%d %s %v", status, said, err)
 		}
-		b, _ := io.ReadAll(resp.Body)
-		if resp.StatusCode != http.StatusAccepted || string(b) != "POST /calls quick" {
-			t.Errorf("%d %s", resp.StatusCode, b)
-		}
-		if _, err := client.Post(url, "text/plain", strings.NewReader("slow")); !errors.Is(err, context.DeadlineExceeded) {
+		if _, _, err := post(url, "slow"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("an answer that came too late: %v", err)
 		}
 		if _, _, err := n.Serve("desk", http.NotFoundHandler()); err == nil {
@@ -49,7 +53,7 @@ func TestCallsAnswerInVirtualTime(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		if _, err := client.Get(url); !errors.Is(err, syscall.ECONNREFUSED) {
+		if _, _, err := post(url, ""); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("who has stopped: %v", err)
 		}
 	})
