@@ -33,6 +33,8 @@ type Config struct {
 	Transport http.RoundTripper                                                    // of calls to partners; nil: the network
 	DialMail  func(ctx context.Context, network, address string) (net.Conn, error) // nil: the network
 
+	Unknown []string // ledgers that reconciliation cannot know here: orders, payments, stock
+
 	Now func() time.Time // business time, for what people are shown
 }
 
@@ -57,6 +59,9 @@ func New(c Config) (Contexts, error) {
 		return Contexts{}, fmt.Errorf("process definition: %w", err)
 	}
 	rules, err := reconciliation.DefaultRules()
+	if err == nil {
+		rules, err = rules.Without(c.Unknown...)
+	}
 	if err != nil {
 		return Contexts{}, fmt.Errorf("reconciliation rules: %w", err)
 	}

@@ -33,7 +33,7 @@ func (r Rules) classify(l *Ledger, at time.Time) []Difference {
 	c.release()
 	c.match()
 	found := slices.Concat(c.unreleased(), c.quantities(), c.prices(), c.money())
-	if !c.Placed.known() {
+	if !c.Placed.known() && r.knows(ordersLedger) {
 		found = append(c.unknown(), found...)
 	}
 	return found
@@ -95,10 +95,14 @@ func (c *classifier) ordered(line int32) (Line, bool) {
 
 // release finds out which dispatches were allowed. Of a line's units those that
 // left first use up its reservation; units that nobody ordered need none, they
-// have a code of their own.
+// have a code of their own. Where nobody can know, all were.
 func (c *classifier) release() {
 	needed := map[int32]int32{}
 	for _, d := range c.Dispatches {
+		if !c.rules.knowsReleases() {
+			c.released = append(c.released, release{true, d.At})
+			continue
+		}
 		r := release{done: c.Cleared.known() && c.Secured.known(), since: latest(d.At, c.Cleared.At, c.Secured.At)}
 		for _, p := range d.Parts {
 			needed[p.Line] += p.Quantity
@@ -306,7 +310,7 @@ func (c *classifier) quantity(i *item) (found []Difference) {
 			c.overs[o].unbilled += int64(absorbed)
 		}
 		add(shippedNotInvoiced, i.left-absorbed, i.billed)
-	case !c.Placed.known(): // the whole document is of nobody's order
+	case !c.Placed.known() && c.rules.knows(ordersLedger): // the whole document is of nobody's order
 	case i.left > 0:
 		add(duplicateInvoice, i.left, i.billed)
 	default:
@@ -360,6 +364,9 @@ func (c *classifier) net() (sum int64) {
 // money compares the money in hand with what left. What pays for an unreleased
 // dispatch is not too much, and what it lacks is not missing.
 func (c *classifier) money() []Difference {
+	if !c.rules.knows(paymentsLedger) {
+		return nil
+	}
 	var owed int64
 	for i, d := range c.Dispatches {
 		if c.released[i].done {

@@ -29,6 +29,10 @@
 // row of its own key (tenant/erp:NUMBER), which ends in UNKNOWN_REFERENCE unless
 // it is voided.
 //
+// It may run alone, on shipments and invoices that others publish: rules that say
+// orders, payments or stock are not known here leave their topics unread and the
+// codes that need them off.
+//
 // Codes and their logic are here; tolerance, grace, severity and repair are data
 // (rules.v1.yaml), and each mismatch names the version that judged it.
 package reconciliation

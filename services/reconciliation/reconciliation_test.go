@@ -116,6 +116,60 @@ func TestLives(t *testing.T) {
 	}
 }
 
+// TestUnknownLedgers: what nobody publishes here is not read, and nothing is
+// said that would need it; what remains is judged as ever.
+func TestUnknownLedgers(t *testing.T) {
+	all, err := DefaultRules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name    string
+		unknown []string
+		steps   int
+		events  func(Rules) []event
+		want    []string
+	}{
+		{"nothing", nil, 15, happy, nil},
+		{"an invoice of an order that cannot be known", []string{"orders", "payments", "stock"}, 6, func(r Rules) []event {
+			return []event{left(r, 60, "s1", true, 2, 1), billed(r, 120, "i1", bill1("s1", 1, 2, 2000), bill1("s1", 2, 1, 500))}
+		}, nil},
+		{"one too many is billed, one too few", []string{"orders", "payments", "stock"}, 6, func(r Rules) []event {
+			return []event{left(r, 60, "s1", true, 2, 1), billed(r, 120, "i1", bill1("s1", 1, 3, 3000))}
+		}, []string{
+			"detected DUPLICATE_INVOICE s1/1 critical 2/3 1050 at 2h0m0s",
+			"detected SHIPPED_NOT_INVOICED s1/2 medium 1/0 600 at 5h0m0s",
+			"changed SHIPPED_NOT_INVOICED s1/2 high 1/0 600 at 25h0m0s"}},
+		{"never shipped", []string{"orders", "payments", "stock"}, 6, func(r Rules) []event {
+			return []event{billed(r, 10, "i1", bill1("s1", 1, 2, 2000))}
+		}, []string{"detected INVOICED_NOT_SHIPPED s1/1 high 0/2 2000 at 2h10m0s"}},
+		{"without stock, what left and was not captured is no less missing", []string{"stock"}, 12, func(r Rules) []event {
+			return without(happy(r), "taken s1", "cleared", "held", "reserved")
+		}, []string{"detected DISPATCHED_NOT_CAPTURED web-1 high 2700/0 2700 at 1h30m0s"}},
+		{"without payments, the order still says what was too much", []string{"payments"}, 10, func(r Rules) []event {
+			return []event{order(r, 0), left(r, 60, "s1", true, 3, 1), billed(r, 120, "i1", bill1("s1", 1, 2, 2000), bill1("s1", 2, 1, 500))}
+		}, []string{"detected SHIPPED_NOT_ORDERED 1 high 2/3 1050 at 1h0m0s"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFixture(t)
+			if f.rules, err = all.Without(c.unknown...); err != nil {
+				t.Fatal(err)
+			}
+			if steps := Service(f.rules).Sets[0].Handlers; len(steps) != c.steps {
+				t.Errorf("%d steps, want %d", len(steps), c.steps)
+			}
+			f.play(c.events(f.rules)...)
+			f.fire(late)
+			if got := f.told(); !slices.Equal(got, c.want) {
+				t.Errorf("told:\n\t%s\nwant:\n\t%s", strings.Join(got, "\n\t"), strings.Join(c.want, "\n\t"))
+			}
+		})
+	}
+	if _, err := all.Without("invoices"); err == nil || !strings.Contains(err.Error(), `"invoices" cannot be unknown`) {
+		t.Errorf("invoices unknown: %v", err)
+	}
+}
+
 // TestBoundary: a release exactly at the end of the grace meets it, whichever
 // comes first, and one a millisecond later does not.
 func TestBoundary(t *testing.T) {

@@ -47,10 +47,30 @@ func number(code string) int32 {
 	return 0
 }
 
+// The ledgers that may be unknown where reconciliation runs: nobody publishes
+// them there.
+const (
+	ordersLedger   = "orders"
+	paymentsLedger = "payments"
+	stockLedger    = "stock"
+)
+
 // Rules is what people change of how differences are judged.
 type Rules struct {
 	Version int32           `yaml:"version"`
+	Unknown []string        `yaml:"unknown"` // ledgers that are not known here; codes that need them are off
 	Codes   map[string]Rule `yaml:"codes"`
+}
+
+func (r Rules) knows(ledger string) bool { return !slices.Contains(r.Unknown, ledger) }
+
+// knowsReleases: whether a dispatch was allowed takes all ledgers to tell.
+func (r Rules) knowsReleases() bool { return len(r.Unknown) == 0 }
+
+// Without are the rules where some ledgers are not known.
+func (r Rules) Without(ledgers ...string) (Rules, error) {
+	r.Unknown = slices.Concat(r.Unknown, ledgers)
+	return r, r.validate()
 }
 
 // Rule judges the differences of one code.
@@ -97,6 +117,11 @@ func (r Rules) validate() error {
 	var errs []error
 	if r.Version < 1 {
 		errs = append(errs, fmt.Errorf("version %d is not 1 or more", r.Version))
+	}
+	for _, l := range r.Unknown {
+		if l != ordersLedger && l != paymentsLedger && l != stockLedger {
+			errs = append(errs, fmt.Errorf("a ledger %q cannot be unknown: it is %s, %s or %s", l, ordersLedger, paymentsLedger, stockLedger))
+		}
 	}
 	for _, code := range []string{
 		unknownReference, duplicateInvoice, shippedNotReleased, shippedNotOrdered, shippedNotInvoiced,

@@ -15,7 +15,6 @@ const grace = "grace"
 
 // Service is the reconciliation context under some rules.
 func Service(rules Rules) topology.Service {
-	r := rules
 	return topology.Service{
 		Name: "reconciliation", Owner: "finance",
 		Doc: "says where the ledgers of an order disagree, each difference once",
@@ -23,24 +22,42 @@ func Service(rules Rules) topology.Service {
 			topology.Publishes[mismatchDetected](), topology.Publishes[mismatchChanged](),
 			topology.Publishes[mismatchCleared](), topology.Publishes[mismatchAccepted](),
 		},
-		Sets: []topology.Set{topology.Keyed("", "order", "reconciliation.ledger",
+		Sets: []topology.Set{topology.Keyed("", "order", "reconciliation.ledger", rules.steps()...)},
+	}
+}
+
+// steps are those of the ledgers that are known: a topic that nobody writes need
+// not be there.
+func (r Rules) steps() []topology.Step[Book] {
+	steps := []topology.Step[Book]{
+		topology.On("ShipmentDispatched", books(r, bookDispatched)),
+		topology.On("FulfilmentStopped", books(r, bookStopped)),
+		topology.On("InvoiceIssued", books(r, bookInvoiced)),
+		topology.On("InvoiceVoided", books(r, bookVoided)),
+		topology.On("CreditNoteIssued", books(r, bookCredited)),
+		topology.Due(grace, r.onGrace),
+	}
+	if r.knows(ordersLedger) {
+		steps = append(steps,
 			topology.On("OrderPlaced", books(r, bookPlaced)),
-			topology.On("FraudCleared", books(r, bookCleared)),
+			topology.On("CancellationDecided", books(r, bookDecided)))
+	}
+	if r.knows(paymentsLedger) {
+		steps = append(steps,
 			topology.On("PaymentAuthorized", books(r, bookAuthorised)),
 			topology.On("PaymentReceived", books(r, bookReceived)),
 			topology.On("PaymentCaptured", books(r, bookCaptured)),
-			topology.On("PaymentRefunded", books(r, bookRefunded)),
-			topology.On("InventoryAllocated", books(r, bookReserved)),
-			topology.On("ReservationConsumed", books(r, bookReserved)),
-			topology.On("ShipmentDispatched", books(r, bookDispatched)),
-			topology.On("FulfilmentStopped", books(r, bookStopped)),
-			topology.On("CancellationDecided", books(r, bookDecided)),
-			topology.On("InvoiceIssued", books(r, bookInvoiced)),
-			topology.On("InvoiceVoided", books(r, bookVoided)),
-			topology.On("CreditNoteIssued", books(r, bookCredited)),
-			topology.Due(grace, r.onGrace),
-		)},
+			topology.On("PaymentRefunded", books(r, bookRefunded)))
 	}
+	if r.knows(stockLedger) {
+		steps = append(steps,
+			topology.On("InventoryAllocated", books(r, bookReserved)),
+			topology.On("ReservationConsumed", books(r, bookReserved)))
+	}
+	if r.knowsReleases() {
+		steps = append(steps, topology.On("FraudCleared", books(r, bookCleared)))
+	}
+	return steps
 }
 
 // books makes a step of what takes an event into the ledger: then the life of

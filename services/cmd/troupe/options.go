@@ -40,6 +40,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.StringVar(&w.Warehouse, "warehouse-url", os.Getenv("TROUPE_WAREHOUSE_URL"), "URL of the warehouse management system")
 	f.StringVar(&w.ERP, "erp-url", os.Getenv("TROUPE_ERP_URL"), "URL of the ERP's SOAP endpoint")
 	f.StringVar(&w.Mail, "mail", or(os.Getenv("TROUPE_MAIL"), "localhost:25"), "mail server, host:port")
+	f.StringSliceVar(&w.Unknown, "unknown", list("TROUPE_UNKNOWN"), "ledgers that nobody publishes here, of orders,payments,stock: reconciliation does without their codes")
 	f.StringVar(&w.MailFrom, "mail-from", or(os.Getenv("TROUPE_MAIL_FROM"), "orders@localhost"), "sender of mails")
 }
 
