@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"time"
 
 	"troupe/schemas"
@@ -63,8 +64,16 @@ const DefaultRemember = 128
 
 // Row makes and codes the state of one key.
 type Row struct {
-	Type reflect.Type
-	Bind func() (RowCodec, error)
+	Type  reflect.Type
+	Older []string // schemas that rows were written with before, as schemas.State.Text gave them
+	Bind  func(older ...string) (RowCodec, error)
+}
+
+// After makes rows of earlier schemas readable: each becomes a row of today's
+// when it is read, and is written as one. Without it a row of before is refused.
+func (r Row) After(older ...string) Row {
+	r.Older = append(slices.Clone(r.Older), older...)
+	return r
 }
 
 // RowCodec is a row's state in memory and as bytes.
@@ -77,8 +86,13 @@ type RowCodec interface {
 // RowOf is a row of type S, coded as Avro under the given name. The name is
 // stable: it is part of what lies on disk.
 func RowOf[S any](name string) Row {
-	return Row{Type: reflect.TypeFor[S](), Bind: func() (RowCodec, error) {
+	return Row{Type: reflect.TypeFor[S](), Bind: func(older ...string) (RowCodec, error) {
 		state, err := schemas.NewState[S](name)
+		for _, text := range older {
+			if err == nil {
+				err = state.Older(text)
+			}
+		}
 		if err != nil {
 			return nil, fmt.Errorf("row %s: %w", name, err)
 		}
@@ -303,7 +317,7 @@ func Outcome[S, Req, Out any, P Message[Out]](effect string, repeat Repeat, run 
 	h.Bind = readWhole[Out, P](h.Name)
 	h.Effect = &Effect{
 		Name: effect, Repeat: repeat, Outcome: h.Name, Request: reflect.TypeFor[Req](),
-		Bind: RowOf[Req]("intent." + effect).Bind,
+		Bind: func() (RowCodec, error) { return RowOf[Req]("intent." + effect).Bind() },
 		Run: func(ctx context.Context, call Call, request any) (schemas.Message, error) {
 			out, err := run(ctx, call, *request.(*Req))
 			if err != nil {

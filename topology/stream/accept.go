@@ -12,9 +12,9 @@ import (
 	"troupe/topology"
 )
 
-// open makes a polled record an input; false if there is nothing more to do for
+// receive makes a polled record an input; false if there is nothing more to do for
 // it. What no step can be given is buried. An error aborts the whole transaction.
-func (w *worker) open(ctx context.Context, x *transaction, t *task, r *kgo.Record, in *input) (wanted bool, err error) {
+func (w *worker) receive(ctx context.Context, x *transaction, t *task, r *kgo.Record, in *input) (wanted bool, err error) {
 	wanted, err = w.decode(ctx, t, r, in)
 	var refused *refusedInput
 	if errors.As(err, &refused) {

@@ -55,6 +55,7 @@ type Limits struct {
 	EndSample          time.Duration // between two looks at the inputs' ends for a due timer; 200 ms
 	HoldTimers         time.Duration // longest wait of a due timer for a lagging input; 5 min
 	WatchEvery         time.Duration // between two looks at how far watched services have read; 1 s
+	RestoreStall       time.Duration // longest time for which nothing may come of a changelog; then the session is built anew; 2 min
 	RebuildBackoff     time.Duration // before a failed session is built anew; 100 ms, doubling to 10 s
 	BreakerWindow      int           // inputs over which defects are counted; 1,000
 	BreakerShare       float64       // share of defects that stops the service; 0.5
@@ -84,6 +85,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.EndSample, 200*time.Millisecond)
 	def(&l.HoldTimers, 5*time.Minute)
 	def(&l.WatchEvery, time.Second)
+	def(&l.RestoreStall, 2*time.Minute)
 	def(&l.RebuildBackoff, 100*time.Millisecond)
 	def(&l.BreakerWindow, 1000)
 	def(&l.BreakerShare, 0.5)

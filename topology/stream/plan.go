@@ -103,11 +103,11 @@ func newSet(c Config, s topology.Service, spec topology.Set) (*set, error) {
 	for _, t := range inputs {
 		b.inputs = append(b.inputs, c.topic(t))
 	}
-	if b.row, err = spec.Row.Bind(); err != nil {
+	if b.row, err = spec.Row.Bind(spec.Row.Older...); err != nil {
 		return nil, err
 	}
 	if spec.Beside != nil {
-		if b.beside, err = spec.Beside.Bind(); err != nil {
+		if b.beside, err = spec.Beside.Bind(spec.Beside.Older...); err != nil {
 			return nil, err
 		}
 	}

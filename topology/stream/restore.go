@@ -2,117 +2,275 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"troupe/schemas"
 	"troupe/topology/table"
 )
 
-// restore makes a task from what lies on disk and what the changelog has beyond.
-// It runs after the assignment: a predecessor's transaction is then either over
-// or can no longer commit, so everything that counts lies before the high
-// watermark asked for now.
-func (w *worker) restore(ctx context.Context, id taskID) (*task, error) {
-	s := w.plan.sets[id.set]
-	state, found, err := w.config.Store.Task(fmt.Sprintf("%s/%d", s.full, id.partition), table.Config{})
+// restoreAttempts bounds how often a restore begins anew because its changelog
+// was cut while it was read.
+const restoreAttempts = 3
+
+// restoring is a task on its way from what lies on disk to what its changelog
+// says.
+type restoring struct {
+	task *task
+	span *span
+	hand map[string]bool // rows with intents in hand, as far as it was read
+	rows int
+	log  *slog.Logger
+}
+
+// open makes tasks from what lies on disk and what the changelogs have beyond,
+// all at once. It runs after the assignment: a predecessor's transaction is then
+// either over or can no longer commit, so everything that counts lies before the
+// high watermarks asked for now.
+func (w *worker) open(ctx context.Context, ids []taskID) (tasks []*task, err error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	c, err := newChangelogs(w.config)
 	if err != nil {
 		return nil, err
 	}
-	t := &task{id: id, home: partitionKey(id.partition, s.width), set: s, table: state, rows: map[string]*row{}}
-	details, err := w.adm.ListTopics(ctx, s.state)
-	if err != nil {
-		return nil, fmt.Errorf("describe changelog %s: %w", s.state, err)
-	}
-	t.topic = details[s.state].ID
-	starts, err := w.adm.ListStartOffsets(ctx, s.state)
-	if err != nil {
-		return nil, fmt.Errorf("start of changelog %s: %w", s.state, err)
-	}
-	ends, err := w.adm.ListEndOffsets(ctx, s.state)
-	if err != nil {
-		return nil, fmt.Errorf("end of changelog %s: %w", s.state, err)
-	}
-	start, _ := starts.Lookup(s.state, id.partition)
-	end, ok := ends.Lookup(s.state, id.partition)
-	if !ok || end.Err != nil {
-		return nil, fmt.Errorf("end of changelog %s/%d: %w", s.state, id.partition, end.Err)
-	}
-	m := state.Marker()
-	if found && stale(m, t.topic, start, end, time.Now()) {
-		w.log.Warn("state on disk is not of this changelog any more: restoring from its start", "task", s.full, "partition", id.partition)
-		if err := state.Wipe(); err != nil {
-			return nil, err
+	defer c.close()
+	defer func() {
+		if err == nil {
+			return
 		}
-		m = state.Marker()
-	}
-	t.next = max(m.Next, start.Offset)
-	if t.next >= end.Offset {
-		return t, nil
-	}
-	began := time.Now()
-	n, err := w.replay(ctx, t, end.Offset)
-	w.metrics.restored(s.full, n, time.Since(began))
-	return t, err
-}
-
-// stale reports whether a checkpoint cannot be gone on from: the changelog was
-// made anew, or cut, or the tombstones that the checkpoint has not seen may
-// have been compacted away, which would bring closed rows back.
-func stale(m table.Marker, topic [16]byte, start, end kadm.ListedOffset, now time.Time) bool {
-	return m.TopicID != topic && m.TopicID != [16]byte{} ||
-		m.Next > end.Offset || m.Next < start.Offset && m.Next != 0 ||
-		!m.Applied.IsZero() && m.Next < end.Offset && now.Sub(m.Applied) > stateRetention/2
-}
-
-// replay reads the changelog's tail into the table.
-func (w *worker) replay(ctx context.Context, t *task, end int64) (int, error) {
-	topic, p := t.set.state, t.id.partition
-	cl, err := kgo.NewClient(w.config.client(
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().At(t.next)}}),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-	)...)
-	if err != nil {
-		return 0, fmt.Errorf("connect: %w", err)
-	}
-	defer cl.Close()
-	n := 0
-	for t.next < end {
-		fetches := cl.PollFetches(ctx)
-		if err := fetches.Err0(); err != nil {
-			return n, fmt.Errorf("read changelog %s/%d: %w", topic, p, err)
+		for _, t := range tasks { // a checkpoint may run, and the next session opens the same tasks
+			err = errors.Join(err, t.table.Abandon())
 		}
-		var changes []table.Change
-		var at time.Time
-		var failed error
-		fetches.EachRecord(func(r *kgo.Record) {
-			t.next, at = r.Offset+1, r.Timestamp
-			if r.Attrs.IsControl() || failed != nil {
-				return
-			}
-			n++
-			change := table.Change{Key: string(r.Key), Value: r.Value}
-			if r.Value != nil && r.Key[0] != parkedPrefix {
-				var err error
-				if change.Is, change.IsHand, err = t.set.glance(r.Value); err != nil {
-					failed = fmt.Errorf("changelog %s/%d offset %d: %w", topic, p, r.Offset, err)
-					return
+	}()
+	all := map[*span]*restoring{}
+	for _, id := range ids {
+		t, err := w.load(id)
+		if err != nil {
+			return tasks, err
+		}
+		tasks = append(tasks, t)
+	}
+	for attempt := 1; ; attempt++ {
+		if err := w.begin(ctx, c, tasks, all); err != nil {
+			return tasks, err
+		}
+		err := w.restore(ctx, c, all)
+		if err == nil {
+			return tasks, settle(all)
+		}
+		var gone errGone
+		if !errors.As(err, &gone) || attempt == restoreAttempts {
+			return tasks, err
+		}
+		w.log.Warn("a changelog was cut while it was read: the task begins anew", "reason", gone.Error())
+		for s, r := range all {
+			if s.topic == gone.of.topic && s.partition == gone.of.partition {
+				if err := r.task.table.Wipe(); err != nil {
+					return tasks, err
 				}
+				r.task.next = 0
 			}
-			change.WasHand = !change.IsHand // so that the index is written either way
-			changes = append(changes, change)
-		})
-		if failed != nil {
-			return n, failed
-		}
-		if err := fetches.Err(); err != nil {
-			return n, fmt.Errorf("read changelog %s/%d: %w", topic, p, err)
-		}
-		if err := t.table.Commit(changes, table.Marker{TopicID: t.topic, Next: t.next, Epoch: -1, Applied: at}); err != nil {
-			return n, err
 		}
 	}
-	return n, nil
+}
+
+// load takes a task as it lies on disk.
+func (w *worker) load(id taskID) (*task, error) {
+	s := w.plan.sets[id.set]
+	state, _, err := w.config.Store.Task(fmt.Sprintf("%s/%d", s.full, id.partition), table.Config{})
+	if err != nil {
+		return nil, err
+	}
+	return &task{
+		id: id, home: partitionKey(id.partition, s.width), set: s, table: state, rows: map[string]*row{},
+		next: state.Marker().Next,
+	}, nil
+}
+
+// begin finds where each task goes on, and wipes one that cannot.
+func (w *worker) begin(ctx context.Context, c *changelogs, tasks []*task, all map[*span]*restoring) error {
+	clear(all)
+	topics := map[string]bool{}
+	for _, t := range tasks {
+		topics[t.set.state] = true
+	}
+	now, err := c.extents(ctx, slices.Sorted(maps.Keys(topics))...)
+	if err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		s, err := now.span(t.set.state, t.id.partition)
+		if err != nil {
+			return err
+		}
+		t.topic = s.id
+		m := t.table.Marker()
+		m.Next = max(m.Next, t.next) // an attempt before this one may have come further than its checkpoints
+		if why := stale(m, s, time.Now()); why != "" {
+			w.log.Warn("state on disk is not gone on from: restoring from the changelog's start", "task", t.set.full, "partition", t.id.partition, "reason", why)
+			if err := t.table.Wipe(); err != nil {
+				return err
+			}
+			m.Next = 0
+		}
+		s.next = max(m.Next, s.next)
+		t.next = s.next
+		r := &restoring{task: t, span: s, hand: map[string]bool{}, log: w.log}
+		keys, err := t.table.InHand()
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			r.hand[k] = true
+		}
+		all[s] = r
+	}
+	return nil
+}
+
+// stale says why a checkpoint cannot be gone on from: the changelog was made
+// anew, or cut, or the tombstones that the checkpoint has not seen may have been
+// compacted away, which would bring closed rows back.
+func stale(m table.Marker, s *span, now time.Time) string {
+	switch {
+	case m.TopicID == [16]byte{}:
+		return "" // nothing was ever written
+	case m.TopicID != s.id:
+		return "the changelog was made anew"
+	case m.Next > s.end:
+		return fmt.Sprintf("the changelog ends at %d, before %d where the state has come", s.end, m.Next)
+	case m.Next < s.next && m.Next != 0:
+		return fmt.Sprintf("the changelog begins at %d, behind %d where the state goes on", s.next, m.Next)
+	case !m.Applied.IsZero() && m.Next < s.end && now.Sub(m.Applied) > stateRetention/2:
+		return fmt.Sprintf("it has not been brought on for %v, and tombstones are kept for %v", now.Sub(m.Applied).Round(time.Hour), stateRetention)
+	}
+	return ""
+}
+
+// restore reads what the changelogs have beyond the tables.
+func (w *worker) restore(ctx context.Context, c *changelogs, all map[*span]*restoring) error {
+	began := time.Now()
+	p := newProgress(w.log, all)
+	err := c.read(ctx, slices.Collect(maps.Keys(all)), w.limits.RestoreStall, func(s *span, records []*kgo.Record) error {
+		r := all[s]
+		if err := r.apply(records); err != nil {
+			return err
+		}
+		p.say(len(records))
+		return nil
+	})
+	for _, r := range all {
+		r.task.next = r.span.next
+		if r.rows > 0 || err == nil {
+			w.metrics.restored(r.task.set.full, r.rows, time.Since(began))
+		}
+	}
+	return err
+}
+
+// apply puts records of the changelog into the table.
+func (r *restoring) apply(records []*kgo.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	t := r.task
+	changes := make([]table.Change, 0, len(records))
+	for _, rec := range records {
+		change := table.Change{Key: string(rec.Key), Value: rec.Value}
+		if len(rec.Key) == 0 {
+			return fmt.Errorf("changelog %s/%d offset %d: a record without a key is no row", rec.Topic, rec.Partition, rec.Offset)
+		}
+		if rec.Value != nil && rec.Key[0] != parkedPrefix {
+			var err error
+			change.Is, change.IsHand, err = t.set.glance(rec.Value)
+			if errors.Is(err, schemas.ErrNewerState) {
+				return newer(t, string(rec.Key), err)
+			}
+			if err != nil { // it harms its own key alone: inputs of it become dead letters that say so
+				r.log.Error("a row on the changelog is damaged", "topic", rec.Topic, "partition", rec.Partition, "offset", rec.Offset, "key", change.Key[1:], "error", err)
+			}
+		}
+		if change.WasHand = r.hand[change.Key]; change.WasHand != change.IsHand {
+			if change.IsHand {
+				r.hand[change.Key] = true
+			} else {
+				delete(r.hand, change.Key)
+			}
+		}
+		changes = append(changes, change)
+	}
+	r.rows += len(records)
+	last := records[len(records)-1]
+	t.next = last.Offset + 1
+	return t.table.Commit(changes, table.Marker{TopicID: t.topic, Next: t.next, Epoch: -1, Applied: last.Timestamp})
+}
+
+// newer ends the service for a row that a newer program wrote: to go on without
+// it would be to decide without it, and another session reads the same.
+func newer(t *task, key string, err error) error {
+	return errStopService{fmt.Sprintf("%s/%d, row %q: %v", t.set.full, t.id.partition, key[1:], err)}
+}
+
+// settle notes how far the tables have come, also where there was nothing to
+// read: the marker of a task that was wiped must not stay that of before.
+func settle(all map[*span]*restoring) error {
+	for _, r := range all {
+		m := r.task.table.Marker()
+		if r.rows > 0 || m.TopicID == r.task.topic {
+			continue
+		}
+		if err := r.task.table.Commit(nil, table.Marker{TopicID: r.task.topic, Next: r.task.next, Epoch: -1, Applied: time.Now()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sayEvery is between two lines about a restore that takes long.
+const sayEvery = 5 * time.Second
+
+// progress tells how far a long restore has come.
+type progress struct {
+	log       *slog.Logger
+	all       map[*span]*restoring
+	whole     int64 // offsets
+	rows      int
+	began, at time.Time
+}
+
+func newProgress(log *slog.Logger, all map[*span]*restoring) *progress {
+	p := &progress{log: log, all: all, began: time.Now(), at: time.Now()}
+	p.whole = p.left()
+	return p
+}
+
+func (p *progress) left() (n int64) {
+	for s := range p.all {
+		n += s.end - s.next
+	}
+	return n
+}
+
+func (p *progress) say(rows int) {
+	p.rows += rows
+	now := time.Now()
+	if now.Sub(p.at) < sayEvery {
+		return
+	}
+	p.at = now
+	share := 1 - float64(p.left())/float64(p.whole)
+	spent := now.Sub(p.began)
+	args := []any{"tasks", len(p.all), "rows", p.rows, "percent", int(100 * share), "rows_per_second", int(float64(p.rows) / spent.Seconds())}
+	if share > 0 {
+		args = append(args, "eta", time.Duration(float64(spent)*(1-share)/share).Round(time.Second))
+	}
+	p.log.Info("restoring", args...)
 }

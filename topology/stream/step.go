@@ -53,14 +53,14 @@ func (in *input) want() {
 func (w *worker) run(x *transaction, in *input) error {
 	r := in.row
 	if r.err != nil {
-		return errDefect{r.err}
+		return damaged(r)
 	}
 	if err := w.fresh(in, r); err != nil {
 		return err
 	}
 	if in.beside != nil {
 		if in.beside.err != nil {
-			return errDefect{in.beside.err}
+			return damaged(in.beside)
 		}
 		in.turn.Beside = in.beside.state
 	}
@@ -83,6 +83,12 @@ func (w *worker) run(x *transaction, in *input) error {
 		x.untouch()
 	}
 	return err
+}
+
+// damaged is the verdict on an input whose row cannot be read: it waits as a dead
+// letter until the row is mended.
+func damaged(r *row) error {
+	return errDefect{fmt.Errorf("%w: the row is damaged; `troupe state rebuild` makes it anew from the inputs, then retry this", r.err)}
 }
 
 // fresh refuses what the row has had. An outcome is known by its intent: after a

@@ -61,8 +61,9 @@ func (t *task) load() error {
 		r := t.rows[key]
 		r.size = len(b)
 		t.bytes += r.heap()
-		if r.err = t.set.decode(r, b); errors.Is(r.err, schemas.ErrNewerState) {
-			return errStopService{r.err.Error()}
+		r.err = t.set.decode(r, b)
+		if errors.Is(r.err, schemas.ErrNewerState) {
+			return newer(t, key, r.err)
 		}
 		if r.err != nil { // it is asked for again, and may be mended by then
 			t.forget(r)

@@ -3,6 +3,7 @@ package stream
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -133,6 +134,12 @@ func (w *worker) ring(x *transaction, t *task, r *row, tm armed) error {
 	w.metrics.fired(w.plan.service.Name, w.config.Clock.Now().Sub(at))
 	if err == nil || topology.Dropped(err) {
 		return nil
+	}
+	var defect errDefect
+	if !errors.As(err, &defect) && !topology.Poisoned(err) {
+		if _, parked := topology.Parked(err); !parked {
+			return err
+		}
 	}
 	// A timer has no record to bury; what it should have done is said aloud and
 	// counted, and the breaker stops a service whose timers all fail.

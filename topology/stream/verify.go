@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"troupe/topology"
@@ -31,18 +33,18 @@ const maxDiffering = 20
 // Verify compares every task that lies in the store with its changelog, up to
 // where the task says it has come. Nothing else may use the store meanwhile.
 func Verify(ctx context.Context, c Config) ([]Verified, error) {
-	cl, err := kgo.NewClient(c.client()...)
+	logs, err := newChangelogs(c)
 	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
+		return nil, err
 	}
-	defer cl.Close()
+	defer logs.close()
 	names, err := c.Store.Names()
 	if err != nil {
 		return nil, err
 	}
 	var out []Verified
 	for _, name := range names {
-		v, err := verify(ctx, c, kadm.NewClient(cl), name)
+		v, err := verify(ctx, c, logs, name)
 		if err != nil {
 			return nil, fmt.Errorf("verify %s: %w", name, err)
 		}
@@ -51,7 +53,7 @@ func Verify(ctx context.Context, c Config) ([]Verified, error) {
 	return out, nil
 }
 
-func verify(ctx context.Context, c Config, adm *kadm.Client, name string) (Verified, error) {
+func verify(ctx context.Context, c Config, logs *changelogs, name string) (Verified, error) {
 	v := Verified{Task: name}
 	set, number, _ := strings.Cut(name, "/")
 	partition, err := strconv.ParseInt(number, 10, 32)
@@ -62,22 +64,27 @@ func verify(ctx context.Context, c Config, adm *kadm.Client, name string) (Verif
 	if err != nil {
 		return v, err
 	}
-	topic := c.topic(set + topology.StateSuffix)
-	details, err := adm.ListTopics(ctx, topic)
-	if err != nil {
-		return v, fmt.Errorf("describe changelog: %w", err)
-	}
-	ends, err := adm.ListEndOffsets(ctx, topic)
-	if err != nil {
-		return v, fmt.Errorf("end of changelog: %w", err)
-	}
-	end, found := ends.Lookup(topic, int32(partition))
 	m := task.Marker()
-	v.Next, v.Behind = m.Next, end.Offset-m.Next
-	if v.Stale = !found || details[topic].ID != m.TopicID || m.Next > end.Offset; v.Stale {
+	v.Next = m.Next
+	topic := c.topic(set + topology.StateSuffix)
+	now, err := logs.extents(ctx, topic)
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		v.Stale = true
 		return v, nil
 	}
-	rows, err := changelog(ctx, c, topic, int32(partition), m.Next)
+	if err != nil {
+		return v, err
+	}
+	s, err := now.span(topic, int32(partition))
+	if err != nil {
+		return v, err
+	}
+	v.Behind = s.end - m.Next
+	if v.Stale = s.id != m.TopicID || m.Next > s.end; v.Stale {
+		return v, nil
+	}
+	s.end = m.Next
+	rows, err := digests(ctx, logs, s, c.Limits.withDefaults().RestoreStall)
 	if err != nil {
 		return v, err
 	}
@@ -105,32 +112,18 @@ func verify(ctx context.Context, c Config, adm *kadm.Client, name string) (Verif
 	return v, err
 }
 
-// changelog reads what a changelog says of each key before an offset.
-func changelog(ctx context.Context, c Config, topic string, partition int32, before int64) (map[string][sha256.Size]byte, error) {
+// digests is what a changelog says of each key, up to the span's end.
+func digests(ctx context.Context, logs *changelogs, s *span, stall time.Duration) (map[string][sha256.Size]byte, error) {
 	rows := map[string][sha256.Size]byte{}
-	cl, err := kgo.NewClient(c.client(
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().AtStart()}}),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
-	)...)
-	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	defer cl.Close()
-	for next := int64(0); next < before; {
-		fetches := cl.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
-			return nil, fmt.Errorf("read changelog: %w", err)
-		}
-		fetches.EachRecord(func(r *kgo.Record) {
-			next = r.Offset + 1
-			switch {
-			case r.Offset >= before || r.Attrs.IsControl():
-			case r.Value == nil:
+	err := logs.read(ctx, []*span{s}, stall, func(_ *span, records []*kgo.Record) error {
+		for _, r := range records {
+			if r.Value == nil {
 				delete(rows, string(r.Key))
-			default:
+			} else {
 				rows[string(r.Key)] = sha256.Sum256(r.Value)
 			}
-		})
-	}
-	return rows, nil
+		}
+		return nil
+	})
+	return rows, err
 }

@@ -399,15 +399,18 @@ func (w *worker) reconcile(ctx context.Context) error {
 			delete(w.tasks, id)
 		}
 	}
+	var cold []taskID
 	for id := range owned {
-		if w.tasks[id] != nil {
-			continue
+		if w.tasks[id] == nil {
+			cold = append(cold, id)
 		}
-		t, err := w.restore(ctx, id)
-		if err != nil {
-			return fmt.Errorf("restore %s/%d: %w", id.set, id.partition, err)
-		}
-		w.tasks[id] = t
+	}
+	restored, err := w.open(ctx, cold)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	for _, t := range restored {
+		w.tasks[t.id] = t
 		if err := w.effects.resume(t); err != nil {
 			return err
 		}
@@ -471,7 +474,7 @@ func (w *worker) read(ctx context.Context, x *transaction, polled kgo.FetchTopic
 		x.inputs++
 		w.batch = append(w.batch, input{})
 		last := len(w.batch) - 1
-		wanted, err := w.open(ctx, x, t, r, &w.batch[last])
+		wanted, err := w.receive(ctx, x, t, r, &w.batch[last])
 		if err != nil {
 			return err
 		}

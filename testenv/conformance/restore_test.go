@@ -1,0 +1,407 @@
+package conformance
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"troupe/schemas"
+	"troupe/topology"
+	"troupe/topology/stream"
+	"troupe/topology/table"
+)
+
+// diary keeps what an instance logs.
+type diary struct {
+	mu    sync.Mutex
+	lines bytes.Buffer
+}
+
+func (d *diary) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lines.Write(p)
+}
+
+func (d *diary) says(words string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return strings.Contains(d.lines.String(), words)
+}
+
+func (b *bench) diary() *diary {
+	d := &diary{}
+	b.log = slog.New(slog.NewTextHandler(d, nil))
+	return d
+}
+
+const wiped = "restoring from the changelog's start"
+
+// ran is a bench on which an instance has cleared orders and has stopped cleanly.
+func ran(t *testing.T, list []string) *bench {
+	t.Helper()
+	b := newBench(t)
+	i := b.start("a", counting(clearing))
+	b.publishAll(list)
+	b.settle()
+	i.end()
+	return b
+}
+
+// agrees says that an instance's disk, once it has stopped, is what its changelog
+// says, in so many rows.
+func (b *bench) agrees(name string, rows int) {
+	b.t.Helper()
+	if n, differs := b.verified(name, nil); n != rows || len(differs) > 0 {
+		b.t.Errorf("%d rows on disk, want %d; %v", n, rows, differs)
+	}
+}
+
+// tamper changes an instance's disk behind the runtime's back.
+func (b *bench) tamper(name string, partition int32, change func(*table.Task) error) {
+	b.t.Helper()
+	store, err := table.Open(table.Config{Dir: b.dirs[name]})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	task, found, err := store.Task("fraud/"+string('0'+rune(partition)), table.Config{})
+	if err != nil || !found {
+		b.t.Fatalf("no task of partition %d lies there: %v", partition, err)
+	}
+	if err := errors.Join(change(task), task.Checkpoint(), store.Close()); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// TestRestoreFromMarker: others went on while an instance was down. It reads what
+// it has missed, and only that.
+func TestRestoreFromMarker(t *testing.T) {
+	first, second := orders(20), []string{"b-0", "b-1", "b-2", "b-3", "b-4", "b-5", "b-6", "b-7"}
+	b := ran(t, first)
+	other := b.start("b", counting(clearing))
+	b.publishAll(second)
+	b.settle()
+	other.end()
+	d := b.diary()
+	again := b.start("a", counting(clearing))
+	b.publishAll(slices.Concat(first, second)) // all seen before
+	b.settle()
+	b.each(slices.Concat(first, second))
+	again.end()
+	b.agrees("a", len(first)+len(second))
+	if d.says(wiped) {
+		t.Error("it began anew although its checkpoint could be gone on from")
+	}
+}
+
+// TestRestoreFromATornCheckpoint: the process was killed when rows were on disk
+// and the marker was not. The rows are ahead of it, and are written once more.
+func TestRestoreFromATornCheckpoint(t *testing.T) {
+	list := orders(20)
+	b := ran(t, list)
+	p := homeOf("web-0")
+	b.tamper("a", p, func(task *table.Task) error {
+		m := task.Marker()
+		m.Next = 0
+		var torn []table.Change
+		err := task.Each(func(key string, value []byte) error {
+			torn = append(torn, table.Change{Key: key, Value: append(bytes.Clone(value), "of a later transaction"...)})
+			return nil
+		})
+		return errors.Join(err, task.Commit(torn[:len(torn)/2], m))
+	})
+	again := b.start("a", counting(clearing))
+	b.publishAll(list)
+	b.settle()
+	again.end()
+	b.each(list)
+	b.agrees("a", len(list))
+}
+
+// TestRestoreFromARecreatedChangelog: what lies on disk is of a changelog that is
+// gone. It is not mixed with what the new one says.
+func TestRestoreFromARecreatedChangelog(t *testing.T) {
+	list := orders(20)
+	b := ran(t, list)
+	if _, err := b.adm.DeleteTopics(t.Context(), b.prefix+"fraud.state"); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the changelog is gone", func() bool {
+		topics, err := b.adm.ListTopics(t.Context(), b.prefix+"fraud.state")
+		return err == nil && errors.Is(topics.Error(), kerr.UnknownTopicOrPartition)
+	})
+	d := b.diary()
+	again := b.start("a", counting(clearing))
+	fresh := b.oneEach("new-")
+	b.publishAll(fresh)
+	b.settle()
+	again.end()
+	b.agrees("a", len(fresh))
+	if !d.says(wiped) || !d.says("made anew") {
+		t.Errorf("the log does not say why it began anew: %s", d.lines.String())
+	}
+}
+
+// TestRestoreFromATruncatedChangelog: the changelog was cut behind the marker.
+// Rows may have ended in what is gone.
+func TestRestoreFromATruncatedChangelog(t *testing.T) {
+	list := orders(20)
+	b := ran(t, list)
+	other := b.start("b", counting(clearing))
+	b.publishAll(b.oneEach("b-")) // or the marker would lie at the cut, with nothing missed
+	b.settle()
+	other.end()
+	b.cut("fraud.state")
+	d := b.diary()
+	again := b.start("a", counting(clearing))
+	fresh := b.oneEach("new-")
+	b.publishAll(fresh)
+	b.settle()
+	again.end()
+	b.agrees("a", len(fresh))
+	if !d.says(wiped) || !d.says("begins at") {
+		t.Errorf("the log does not say why it began anew: %s", d.lines.String())
+	}
+}
+
+// oneEach is an order for each partition.
+func (b *bench) oneEach(prefix string) (list []string) {
+	for p := range int32(partitions) {
+		for i := 0; ; i++ {
+			if o := prefix + strconv.Itoa(i); homeOf(o) == p {
+				list = append(list, o)
+				break
+			}
+		}
+	}
+	return list
+}
+
+// cut deletes all records of a topic.
+func (b *bench) cut(topic string) {
+	b.t.Helper()
+	ends, err := b.adm.ListEndOffsets(b.t.Context(), b.prefix+topic)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	to := kadm.Offsets{}
+	ends.Each(func(o kadm.ListedOffset) { to.AddOffset(o.Topic, o.Partition, o.Offset, -1) })
+	if _, err := b.adm.DeleteRecords(b.t.Context(), to); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// TestRestoreFromBeforeTheTombstones: a marker so old that the tombstones it has
+// not seen may be compacted away. A row that was closed must not come back.
+func TestRestoreFromBeforeTheTombstones(t *testing.T) {
+	list := orders(20)
+	b := ran(t, list)
+	p := homeOf("ghost")
+	b.tamper("a", p, func(task *table.Task) error {
+		m := task.Marker()
+		m.Next, m.Applied = m.Next-1, time.Now().Add(-4*24*time.Hour)
+		return task.Commit([]table.Change{{Key: "Racme/ghost", Value: []byte("its tombstone is gone")}}, m)
+	})
+	d := b.diary()
+	again := b.start("a", counting(clearing))
+	b.publishAll(list)
+	b.settle()
+	again.end()
+	b.each(list)
+	b.agrees("a", len(list))
+	if !d.says(wiped) || !d.says("tombstones are kept") {
+		t.Errorf("the log does not say why it began anew: %s", d.lines.String())
+	}
+}
+
+// TestRestoreFromAChangelogThatIsCutMeanwhile: an offset goes after its reader has
+// looked where to begin. A reader that resets would have half of the rows; one
+// that waits would wait for ever.
+func TestRestoreFromAChangelogThatIsCutMeanwhile(t *testing.T) {
+	list := orders(20)
+	b := ran(t, list)
+	b.needsControl("lose an offset at a given moment")
+	delete(b.dirs, "a")
+	topics, err := b.adm.ListTopics(t.Context(), "fraud.state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := topics["fraud.state"].ID
+	var asked atomic.Int32
+	b.broker.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		b.broker.KeepControl()
+		f := req.(*kmsg.FetchRequest)
+		resp := f.ResponseKind().(*kmsg.FetchResponse)
+		for _, topic := range f.Topics {
+			if topic.Topic != "fraud.state" && topic.TopicID != id || asked.Add(1) != 1 {
+				return nil, nil, false
+			}
+			rt := kmsg.NewFetchResponseTopic()
+			rt.Topic, rt.TopicID = topic.Topic, topic.TopicID
+			for _, part := range topic.Partitions {
+				rp := kmsg.NewFetchResponseTopicPartition()
+				rp.Partition, rp.ErrorCode = part.Partition, kerr.OffsetOutOfRange.Code
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		return resp, nil, len(resp.Topics) > 0
+	})
+	d := b.diary()
+	again := b.start("a", counting(clearing))
+	b.publishAll(list)
+	b.settle()
+	again.end()
+	if asked.Load() < 2 || !d.says("cut while it was read") {
+		t.Fatalf("no restore was cut, after %d fetches: the test shows nothing: %s", asked.Load(), d.lines.String())
+	}
+	b.each(list)
+	b.agrees("a", len(list))
+}
+
+// TestRestoreIntoAnotherBinary: rows go over to a binary whose row has another
+// schema if it knows the one before. One that does not know it is refused in
+// words, and nothing is made of its inputs.
+func TestRestoreIntoAnotherBinary(t *testing.T) {
+	type next struct {
+		Orders int32  `avro:"orders"`
+		Rings  int32  `avro:"rings"`
+		Note   string `avro:"note,default="`
+	}
+	step := func(c *next, e placedRead, turn *topology.Turn) error {
+		c.Orders++
+		c.Note = "seen by the newer"
+		turn.Publish(&fraudCleared{Score: c.Orders, Basis: "SCORE"}, "next")
+		return nil
+	}
+	newer := counting(clearing)
+	newer.Sets = []topology.Set{topology.Keyed("", "order", "count", topology.On("OrderPlaced", step))}
+	old, err := schemas.NewState[count]("count")
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer.Sets[0].Row = newer.Sets[0].Row.After(old.Text())
+
+	list := orders(8)
+	b := ran(t, list)
+	i := b.start("a", newer)
+	for _, o := range list {
+		m := placed(o)
+		m.ID = schemas.FactID("again", o)
+		value, err := b.wire.Encode("orders", m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.put(o, homeOf(o), value)
+	}
+	b.settle()
+	i.end()
+	for _, o := range list {
+		if got := b.scores()[o]; !slices.Equal(got, []int32{1, 2}) {
+			t.Errorf("order %s: scores %v, want [1 2]: the older row was not carried on", o, got)
+		}
+	}
+
+	before := len(b.read("fraud.dead"))
+	back := b.start("a", counting(clearing))
+	m := placed(list[0])
+	m.ID = schemas.FactID("yet again", list[0])
+	value, err := b.wire.Encode("orders", m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.put(list[0], homeOf(list[0]), value)
+	if says := back.refuses(); !strings.Contains(says, "run the newer binary") {
+		t.Errorf("the older binary ends with %q, which does not say what to do", says)
+	}
+	if n := len(b.read("fraud.dead")); n != before {
+		t.Errorf("%d dead letters: the input is not to blame", n-before)
+	}
+}
+
+// refuses waits until the instance ends by itself, and is what it says.
+func (i *instance) refuses() string {
+	i.b.t.Helper()
+	select {
+	case err := <-i.done:
+		if cerr := i.store.Close(); cerr != nil {
+			i.b.t.Error(cerr)
+		}
+		i.store = nil
+		if err == nil {
+			return ""
+		}
+		return err.Error()
+	case <-time.After(patience):
+		i.b.t.Fatal("it goes on")
+		return ""
+	}
+}
+
+// TestDamagedRow: bytes on the changelog that are no row harm their own key alone.
+// Its next input becomes a dead letter that says which row and what to do.
+func TestDamagedRow(t *testing.T) {
+	list := orders(8)
+	for _, of := range []string{"frame", "nothing", "length"} {
+		t.Run(of, func(t *testing.T) {
+			b := ran(t, list)
+			r := b.read("fraud.state")[0]
+			value := bytes.Clone(r.Value)
+			switch of {
+			case "frame":
+				value = value[:len(value)/2]
+			case "nothing":
+				value = []byte{}
+			case "length": // a string of exabytes
+				value = append(value[:9:9], bytes.Repeat([]byte{0xff}, 9)...)
+			}
+			b.sendTo("fraud.state", &kgo.Record{Partition: r.Partition, Key: r.Key, Value: value})
+			again := b.start("a", counting(clearing))
+			b.publishAll(list)
+			b.settle()
+			again.end()
+			dead := b.read("fraud.dead")
+			if len(dead) != 1 || string(dead[0].Key) != string(r.Key[1:]) {
+				t.Fatalf("%d dead letters, want one of the damaged row's key %q", len(dead), r.Key[1:])
+			}
+			var says string
+			for _, h := range dead[0].Headers {
+				if h.Key == "dead.detail" {
+					says = string(h.Value)
+				}
+			}
+			if !strings.Contains(says, "troupe state rebuild") || !strings.Contains(says, string(r.Key[1:])) {
+				t.Errorf("it says %q, which names neither the row nor what to do", says)
+			}
+		})
+	}
+}
+
+// TestVerifyOfAChangelogThatIsGone: a directory whose changelog is gone is called stale.
+func TestVerifyOfAChangelogThatIsGone(t *testing.T) {
+	b := ran(t, orders(4))
+	if _, err := b.adm.DeleteTopics(t.Context(), b.prefix+"fraud.state"); err != nil {
+		t.Fatal(err)
+	}
+	store, err := table.Open(table.Config{Dir: b.dirs["a"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	found, err := stream.Verify(t.Context(), stream.Config{Brokers: b.brokers, Prefix: b.prefix, Store: store})
+	if err != nil || len(found) == 0 || !found[0].Stale {
+		t.Errorf("Verify says %v, %v", found, err)
+	}
+}

@@ -1,0 +1,272 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/errgroup"
+)
+
+// Bounds of reading changelogs. A fetch is large, since what is read is known to
+// lie there; beside the one that is applied one waits and one is on its way.
+const (
+	changelogFetch     = 16 << 20               // bytes of one answer, before decompression
+	changelogPartition = 4 << 20                // of them, of one partition
+	changelogWait      = 250 * time.Millisecond // of a fetch that finds nothing
+)
+
+// span is a stretch of a changelog: offsets from next up to end.
+type span struct {
+	topic     string
+	partition int32
+	id        kadm.TopicID
+	leader    int32
+	epoch     int32
+	next, end int64
+}
+
+func (s *span) String() string { return fmt.Sprintf("changelog %s/%d", s.topic, s.partition) }
+
+// errGone says that an offset was deleted before it was read: what was read so
+// far may hold rows whose tombstones are gone, so the task starts from nothing.
+type errGone struct{ of *span }
+
+func (e errGone) Error() string {
+	return fmt.Sprintf("%v no longer has offset %d: it was cut while it was read", e.of, e.of.next)
+}
+
+// changelogs reads changelogs with a client of its own: beside the polls of a
+// session, whose fetches would wait in the broker before ours.
+type changelogs struct {
+	client  *kgo.Client
+	adm     *kadm.Client
+	inflate kgo.Decompressor
+}
+
+func newChangelogs(c Config) (*changelogs, error) {
+	cl, err := kgo.NewClient(c.client()...)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return &changelogs{cl, kadm.NewClient(cl), kgo.DefaultDecompressor()}, nil
+}
+
+func (c *changelogs) close() { c.client.Close() }
+
+// extents are changelogs as they lie on the broker now.
+type extents struct {
+	details      kadm.TopicDetails
+	starts, ends kadm.ListedOffsets
+}
+
+func (c *changelogs) extents(ctx context.Context, topics ...string) (e extents, err error) {
+	if e.details, err = c.adm.ListTopics(ctx, topics...); err == nil {
+		err = e.details.Error()
+	}
+	if err != nil {
+		return e, fmt.Errorf("describe changelogs: %w", err)
+	}
+	if e.starts, err = c.adm.ListStartOffsets(ctx, topics...); err == nil {
+		err = e.starts.Error()
+	}
+	if err != nil {
+		return e, fmt.Errorf("starts of changelogs: %w", err)
+	}
+	if e.ends, err = c.adm.ListEndOffsets(ctx, topics...); err == nil {
+		err = e.ends.Error()
+	}
+	if err != nil {
+		return e, fmt.Errorf("ends of changelogs: %w", err)
+	}
+	return e, nil
+}
+
+// span is all of a partition that is there.
+func (e extents) span(topic string, partition int32) (*span, error) {
+	d, there := e.details[topic].Partitions[partition]
+	start, has := e.starts.Lookup(topic, partition)
+	end, ends := e.ends.Lookup(topic, partition)
+	if !there || !has || !ends {
+		return nil, fmt.Errorf("changelog %s has no partition %d", topic, partition)
+	}
+	return &span{topic: topic, partition: partition, id: e.details[topic].ID, leader: d.Leader, epoch: d.LeaderEpoch, next: start.Offset, end: end.Offset}, nil
+}
+
+// piece is what a fetch brought of a span. Its records are the committed ones,
+// without control records; the span has been read up to next.
+type piece struct {
+	of      *span
+	records []*kgo.Record
+	next    int64
+	settled bool // no transaction is open before the span's end
+}
+
+// read reads spans to their ends, all at once, and hands what they hold to take,
+// in order within a span and never twice at a time. It fails on whatever the
+// broker does not answer: a reader that waits instead would wait for ever for an
+// offset that is gone.
+//
+// stall bounds how long nothing may come: a transaction that is open holds a
+// changelog back until the broker ends it.
+func (c *changelogs) read(ctx context.Context, spans []*span, stall time.Duration, take func(*span, []*kgo.Record) error) error {
+	byLeader := map[int32][]*span{}
+	for _, s := range spans {
+		if s.next < s.end {
+			byLeader[s.leader] = append(byLeader[s.leader], s)
+		}
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	answers := make(chan []piece, 1)
+	g, ctx := errgroup.WithContext(ctx)
+	for leader, of := range byLeader {
+		g.Go(func() error { return c.follow(ctx, leader, of, stall, answers) })
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- g.Wait(); close(answers) }()
+	var failed error
+	for pieces := range answers {
+		for _, p := range pieces {
+			if failed != nil {
+				break // until all have noticed
+			}
+			if failed = take(p.of, p.records); failed != nil {
+				stop()
+				break
+			}
+			p.of.next = p.next
+		}
+	}
+	if err := <-ended; failed == nil {
+		return err
+	}
+	return failed
+}
+
+// follow reads the spans that one broker leads.
+func (c *changelogs) follow(ctx context.Context, leader int32, spans []*span, stall time.Duration, to chan<- []piece) error {
+	at := map[*span]int64{}
+	for _, s := range spans {
+		at[s] = s.next
+	}
+	moved := time.Now()
+	for len(at) > 0 {
+		got, err := c.fetch(ctx, leader, at)
+		if err != nil {
+			return err
+		}
+		for _, p := range got {
+			if p.next > at[p.of] {
+				at[p.of], moved = p.next, time.Now()
+			}
+			if at[p.of] >= p.of.end {
+				delete(at, p.of)
+			}
+		}
+		select {
+		case to <- got:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if held := time.Since(moved); held > stall {
+			for s, next := range at {
+				return fmt.Errorf("%v: nothing came behind offset %d of %d for %v: a transaction is open there", s, next, s.end, held.Round(time.Second))
+			}
+		}
+	}
+	return nil
+}
+
+// fetch asks a broker for what comes next of each span.
+func (c *changelogs) fetch(ctx context.Context, leader int32, at map[*span]int64) ([]piece, error) {
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.IsolationLevel = int32(changelogWait.Milliseconds()), 1, changelogFetch, 1
+	req.SessionEpoch = -1 // no fetch session
+	byID, byName := map[kadm.TopicID]map[int32]*span{}, map[string]map[int32]*span{}
+	place := map[string]int{}
+	for s, next := range at {
+		i, asked := place[s.topic]
+		if !asked {
+			i = len(req.Topics)
+			place[s.topic], byName[s.topic] = i, map[int32]*span{}
+			byID[s.id] = byName[s.topic]
+			rt := kmsg.NewFetchRequestTopic()
+			rt.Topic, rt.TopicID = s.topic, s.id
+			req.Topics = append(req.Topics, rt)
+		}
+		byName[s.topic][s.partition] = s
+		rp := kmsg.NewFetchRequestTopicPartition()
+		rp.Partition, rp.FetchOffset, rp.CurrentLeaderEpoch, rp.PartitionMaxBytes = s.partition, next, s.epoch, changelogPartition
+		req.Topics[i].Partitions = append(req.Topics[i].Partitions, rp)
+	}
+	answer, err := c.client.Broker(int(leader)).Request(ctx, req)
+	if err != nil {
+		return nil, fmt.Errorf("read changelogs: %w", err)
+	}
+	resp := answer.(*kmsg.FetchResponse)
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return nil, fmt.Errorf("read changelogs: %w", err)
+	}
+	var pieces []piece
+	bytes := 0
+	for _, rt := range resp.Topics {
+		of := byID[rt.TopicID]
+		if rt.Topic != "" {
+			of = byName[rt.Topic]
+		}
+		for i := range rt.Partitions {
+			s := of[rt.Partitions[i].Partition]
+			if s == nil {
+				return nil, fmt.Errorf("read changelogs: the broker answers for %s/%d, which was not asked for", rt.Topic, rt.Partitions[i].Partition)
+			}
+			bytes += len(rt.Partitions[i].RecordBatches)
+			p, err := s.open(&rt.Partitions[i], at[s], c.inflate)
+			if err != nil {
+				return nil, err
+			}
+			pieces = append(pieces, p)
+		}
+	}
+	// Where nothing came of anything although all was committed, nothing lies
+	// there: compaction may take a changelog's last offsets away.
+	for i := range pieces {
+		if p := &pieces[i]; bytes == 0 && p.settled {
+			p.next = p.of.end
+		}
+	}
+	return pieces, nil
+}
+
+// open takes the records out of a partition's answer.
+func (s *span) open(rp *kmsg.FetchResponseTopicPartition, next int64, inflate kgo.Decompressor) (piece, error) {
+	switch err := kerr.ErrorForCode(rp.ErrorCode); {
+	case errors.Is(err, kerr.OffsetOutOfRange):
+		gone := *s
+		gone.next = next
+		return piece{}, errGone{&gone}
+	case err != nil:
+		return piece{}, fmt.Errorf("read %v at offset %d: %w", s, next, err)
+	}
+	if rp.LogStartOffset > next { // between our look at the start and now
+		gone := *s
+		gone.next = next
+		return piece{}, errGone{&gone}
+	}
+	fetched, after := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Offset: next, IsolationLevel: kgo.ReadCommitted(), Topic: s.topic, Partition: s.partition,
+	}, rp, inflate, nil)
+	if fetched.Err != nil {
+		return piece{}, fmt.Errorf("read %v at offset %d: %w", s, next, fetched.Err)
+	}
+	records := fetched.Records
+	for len(records) > 0 && records[len(records)-1].Offset >= s.end {
+		records = records[:len(records)-1]
+	}
+	return piece{s, records, min(after, s.end), rp.LastStableOffset >= s.end}, nil
+}
