@@ -29,6 +29,34 @@ type Config struct {
 	Metrics  *Metrics
 	Limits   Limits
 	Build    string // version of the binary, told in dead letters
+
+	// Rehearse is called wherever a process may die between two things that are
+	// not one; an error ends the session there, as dying would. nil outside tests.
+	Rehearse func(worker string, at Point) error
+}
+
+// Point is a place in the loop.
+type Point string
+
+// The points, in the order of a turn.
+const (
+	AtPolled   Point = "polled"   // nothing is done
+	AtTaken    Point = "taken"    // all is staged, nothing is written
+	AtProduced Point = "produced" // rows and outputs are with the broker, no offset is
+	AtOffsets  Point = "offsets"  // about to be sent to the group
+	AtEnded    Point = "ended"    // the broker has said yes, memory does not know
+	AtApplied  Point = "applied"  // memory knows, no effect has begun
+	AtCalling  Point = "calling"  // an effect is about to ask the world
+	AtCalled   Point = "called"   // the world has answered, the inbox does not have it
+	AtAnswered Point = "answered" // the inbox has it, nobody has read it
+)
+
+// rehearse is at a point.
+func (w *worker) rehearse(at Point) error {
+	if w.config.Rehearse == nil {
+		return nil
+	}
+	return w.config.Rehearse(w.name, at)
 }
 
 // Limits names every bound of the runtime. Zero values take the defaults.

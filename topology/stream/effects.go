@@ -150,7 +150,13 @@ func (e *effects) carryOut(ctx context.Context, t *task, key string, envelope sc
 		call.Now = w.config.Clock.Now()
 		outcome, err := e.try(ctx, spec, call, request)
 		if err == nil {
+			err = w.rehearse(AtCalled)
+		}
+		if err == nil {
 			err = e.answer(ctx, t, key, envelope, spec, in, outcome)
+		}
+		if err == nil {
+			err = w.rehearse(AtAnswered)
 		}
 		w.metrics.effect(in.Effect, err)
 		if err == nil {
@@ -175,6 +181,9 @@ func (e *effects) try(ctx context.Context, spec *effect, call topology.Call, req
 			err = fmt.Errorf("effect %s panics: %v", spec.Name, p)
 		}
 	}()
+	if err := e.worker.rehearse(AtCalling); err != nil {
+		return nil, err
+	}
 	out, err = spec.Run(ctx, call, request)
 	if err == nil && out == nil {
 		err = errors.New("neither an outcome nor an error")

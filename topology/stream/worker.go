@@ -299,6 +299,9 @@ func (w *worker) warm() map[string][]int32 {
 func (w *worker) once(ctx context.Context) error {
 	defer w.session.AllowRebalance()
 	fetches := w.poll(ctx)
+	if err := w.rehearse(AtPolled); err != nil {
+		return err
+	}
 	if err := w.reconcile(ctx); err != nil {
 		return err
 	}
@@ -491,6 +494,9 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 		return errGivenAway
 	}
 	began := time.Now()
+	if err := w.rehearse(AtTaken); err != nil {
+		return err
+	}
 	if err := w.session.Begin(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
@@ -506,6 +512,9 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 	if err := first.err(); err != nil { // by itself it would not stop the commit
 		return fmt.Errorf("%w: produce: %w", errRebuild, err)
 	}
+	if err := w.rehearse(AtProduced); err != nil {
+		return err
+	}
 	w.publish(x.outputs)
 	ok, err := w.session.End(kgo.PreTxnCommitFnContext(ctx, w.assert(x)), kgo.TryCommit)
 	w.metrics.transaction(w.plan.service.Name, ok && err == nil, time.Since(began), x.inputs)
@@ -515,7 +524,13 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 	if !ok || err != nil {
 		return errors.Join(errRebuild, err)
 	}
+	if err := w.rehearse(AtEnded); err != nil {
+		return err
+	}
 	if err := x.apply(changed, time.Now()); err != nil {
+		return err
+	}
+	if err := w.rehearse(AtApplied); err != nil {
 		return err
 	}
 	w.effects.ended(x.ended)
@@ -567,6 +582,9 @@ func (w *worker) holds(owned map[taskID]bool, x *transaction) bool {
 // a zombie's would not be fenced.
 func (w *worker) assert(x *transaction) func(*kmsg.TxnOffsetCommitRequest) error {
 	return func(req *kmsg.TxnOffsetCommitRequest) error {
+		if err := w.rehearse(AtOffsets); err != nil {
+			return err
+		}
 		if !w.isMember(req.MemberID) {
 			return errExpelled
 		}

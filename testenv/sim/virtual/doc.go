@@ -1,0 +1,2 @@
+// Package virtual runs the whole estate in virtual time.
+package virtual
