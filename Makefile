@@ -38,7 +38,14 @@ crash:
 demo:
 	$(GO) run ./services/cmd/troupe demo --orders $(ORDERS)
 
-# Ratios to a baseline taken in the same run; figures are kept in testenv/bench/README.md.
+# The runtime beside a bare client and beside Kafka Streams, on a real Kafka (Java
+# 17 or later, Maven); what a figure is stands in testenv/bench/README.md. A quick
+# look at some of it: make bench ONLY=join,echo ROUNDS=1 SCALE=0.1
+BENCH_OUT ?= text
+ROUNDS ?= 5
+SCALE ?= 1
+ONLY ?=
+PROFILE ?=
 bench:
-	$(GO) test ./testenv/bench -run '^$$' -bench 'Echo|Transaction' -benchtime 3x
-	$(GO) test ./testenv/bench -run '^$$' -bench 'Step|Codec'
+	@$(GO) build -o bin/bench ./testenv/bench
+	@bin/bench -out $(BENCH_OUT) -rounds $(ROUNDS) -scale $(SCALE) -only "$(ONLY)" -profile "$(PROFILE)"

@@ -43,7 +43,7 @@ func StartApicurio(ctx context.Context, c ApicurioConfig) (_ *Apicurio, err erro
 	if err != nil {
 		return nil, fmt.Errorf("start Apicurio: %w", err)
 	}
-	app, err := fetcher{java: java, log: c.Log}.apicurio(ctx)
+	app, err := fetcher{java: java, pom: pom, log: c.Log}.apicurio(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("start Apicurio: %w", err)
 	}

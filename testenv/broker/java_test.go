@@ -31,7 +31,7 @@ func TestMissing(t *testing.T) {
 	if _, err := findJava(t.Context(), 999); err == nil || !strings.Contains(err.Error(), "install a JDK") {
 		t.Errorf("no Java: %v", err)
 	}
-	_, err := fetcher{java: "java", log: t.Output()}.kafka(t.Context())
+	_, err := fetcher{java: "java", pom: pom, log: t.Output()}.kafka(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "install Apache Maven") {
 		t.Errorf("no mvn: %v", err)
 	}

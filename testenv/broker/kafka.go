@@ -55,7 +55,7 @@ func StartKafka(ctx context.Context, c KafkaConfig) (_ *Kafka, err error) {
 	if k.java, err = findJava(ctx, kafkaJava); err != nil {
 		return nil, err
 	}
-	if k.jars, err = (fetcher{java: k.java, log: c.Log}).kafka(ctx); err != nil {
+	if k.jars, err = (fetcher{java: k.java, pom: pom, log: c.Log}).kafka(ctx); err != nil {
 		return nil, err
 	}
 	var dir string

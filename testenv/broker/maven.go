@@ -50,12 +50,18 @@ const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
 // fetcher brings what Maven has into our cache.
 type fetcher struct {
 	java string // new enough for mvn itself
+	pom  string
 	log  io.Writer
 }
 
 // kafka is the folder of Kafka's jars.
 func (f fetcher) kafka(ctx context.Context) (string, error) {
-	return f.cached(ctx, "kafka-"+kafkaVersion, func(ctx context.Context, s *scratch, to string) error {
+	return f.jars(ctx, "kafka-"+kafkaVersion)
+}
+
+// jars is the folder of what the pom names, with all that it needs.
+func (f fetcher) jars(ctx context.Context, name string) (string, error) {
+	return f.cached(ctx, name, func(ctx context.Context, s *scratch, to string) error {
 		return f.mvn(ctx, s, "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+to)
 	})
 }
@@ -79,7 +85,7 @@ func (f fetcher) cached(ctx context.Context, name string, fill func(ctx context.
 	if err != nil {
 		return "", err
 	}
-	dir := cacheDir(root, name)
+	dir := cacheDir(root, name, f.pom)
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -105,7 +111,7 @@ func (f fetcher) cached(ctx context.Context, name string, fill func(ctx context.
 }
 
 // cacheDir has the pom's sum in its name: another pom is another folder.
-func cacheDir(root, name string) string {
+func cacheDir(root, name, pom string) string {
 	return filepath.Join(root, fmt.Sprintf("%s-%.4x", name, sha256.Sum256([]byte(pom))))
 }
 
@@ -134,7 +140,7 @@ func (f fetcher) mvn(ctx context.Context, s *scratch, args ...string) error {
 		return fmt.Errorf("find mvn: %w; install Apache Maven 3.8 or newer and put its bin on PATH", err)
 	}
 	file := filepath.Join(s.dir, "pom.xml")
-	if err := os.WriteFile(file, []byte(pom), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(f.pom), 0o644); err != nil {
 		return fmt.Errorf("write pom: %w", err)
 	}
 	argv := append([]string{mvn, "-q", "-B", "-f", file}, args...)

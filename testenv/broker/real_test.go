@@ -87,7 +87,7 @@ func TestRealStartFails(t *testing.T) {
 	needReal(t)
 	t.Setenv("TROUPE_CACHE", t.TempDir())
 	for _, name := range []string{"kafka-" + kafkaVersion, "apicurio-" + apicurioVersion} {
-		if err := os.Mkdir(cacheDir(os.Getenv("TROUPE_CACHE"), name), 0o755); err != nil {
+		if err := os.Mkdir(cacheDir(os.Getenv("TROUPE_CACHE"), name, pom), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

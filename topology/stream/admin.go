@@ -116,7 +116,31 @@ func Apply(ctx context.Context, c Config, services []topology.Service) ([]string
 		}
 		made = append(made, t.Name)
 	}
-	return made, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return made, err
+	}
+	return made, known(ctx, adm, made)
+}
+
+// known waits until the broker tells of topics that it has just made: it answers
+// before it does, and who starts at once would be told that they are missing.
+func known(ctx context.Context, adm *kadm.Client, topics []string) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		all, err := adm.ListTopics(ctx)
+		if err != nil {
+			return fmt.Errorf("list topics: %w", err)
+		}
+		if !slices.ContainsFunc(topics, func(t string) bool { return !all.Has(t) || all[t].Err != nil }) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for new topics: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
 }
 
 // Ends asks for the end of every partition of the prefix's topics.

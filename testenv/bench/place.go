@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/schemas"
+	"troupe/topology"
+	"troupe/topology/clock"
+	"troupe/topology/stream"
+	"troupe/topology/table"
+)
+
+// place is a broker, a registry, and names that nobody else has.
+type place struct {
+	Brokers    []string
+	Registry   string
+	Prefix     string
+	Partitions int32
+	Workers    int
+}
+
+func (p place) topic(name string) string { return p.Prefix + name }
+
+func (p place) client(more ...kgo.Opt) (*kgo.Client, error) {
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(p.Brokers...)}, more...)...)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return cl, nil
+}
+
+// wire is a codec that can write events, each given as topic and type.
+func (p place) wire(ctx context.Context, events ...[2]string) (*schemas.Wire, error) {
+	catalogue, err := schemas.Load()
+	if err != nil {
+		return nil, err
+	}
+	registry, err := schemas.NewRegistry(p.Registry)
+	if err != nil {
+		return nil, err
+	}
+	w := schemas.NewWire(catalogue, registry)
+	for _, e := range events {
+		if err := w.Prepare(ctx, e[0], e[1]); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// running is services at work as `troupe run` has them.
+type running struct {
+	place   place
+	config  stream.Config
+	metrics *prometheus.Registry
+	runner  *stream.Runner
+	store   *table.Store
+	stop    context.CancelFunc
+	ended   chan error
+}
+
+// start makes the topics that are missing and runs services on them.
+func (p place) start(ctx context.Context, estate topology.Estate, t table.Config, l stream.Limits, services ...topology.Service) (*running, error) {
+	wire, err := p.wire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	estate.Partitions = p.Partitions
+	r := &running{place: p, metrics: prometheus.NewRegistry(), ended: make(chan error, 1)}
+	if r.store, err = table.Open(t); err != nil {
+		return nil, err
+	}
+	r.config = stream.Config{
+		Brokers: p.Brokers, Prefix: p.Prefix, Instance: "bench", Workers: p.Workers, Estate: estate, Wire: wire, Store: r.store,
+		Clock: clock.Wall(), Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Metrics: stream.NewMetrics(r.metrics), Limits: l,
+	}
+	if _, err := stream.Apply(ctx, r.config, services); err != nil {
+		return nil, errors.Join(err, r.store.Close())
+	}
+	if r.runner, err = stream.New(ctx, r.config, services); err != nil {
+		return nil, errors.Join(err, r.store.Close())
+	}
+	ctx, r.stop = context.WithCancel(ctx)
+	go func() { r.ended <- r.runner.Run(ctx) }()
+	return r, nil
+}
+
+// finish stops the services: the last commit, the last checkpoint. The store is
+// closed afterwards and by itself.
+func (r *running) finish() error {
+	r.stop()
+	return <-r.ended
+}
+
+// until waits for a condition and looks so often; it fails if a service ends.
+func (r *running) until(ctx context.Context, often time.Duration, is func() (bool, error)) error {
+	tick := time.NewTicker(often)
+	defer tick.Stop()
+	for {
+		ok, err := is()
+		if ok || err != nil {
+			return err
+		}
+		select {
+		case err := <-r.ended:
+			return fmt.Errorf("the services ended: %w", errors.Join(err, ctx.Err()))
+		case <-tick.C:
+		}
+	}
+}
+
+// observed sums a metric over its labels: a counter's value, a histogram's count.
+func (r *running) observed(name string) (count, sum float64, err error) {
+	families, err := r.metrics.Gather()
+	if err != nil {
+		return 0, 0, fmt.Errorf("gather metrics: %w", err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			count += m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			sum += m.GetHistogram().GetSampleSum()
+		}
+	}
+	return count, sum, nil
+}
+
+// lag is how many records of some topics a group has not committed.
+func lag(ctx context.Context, adm *kadm.Client, group string, topics ...string) (left int64, err error) {
+	ends, err := adm.ListEndOffsets(ctx, topics...)
+	if err != nil {
+		return 0, fmt.Errorf("list end offsets: %w", err)
+	}
+	done, err := adm.FetchOffsets(ctx, group)
+	if err != nil {
+		return 0, fmt.Errorf("fetch offsets of %s: %w", group, err)
+	}
+	ends.Each(func(e kadm.ListedOffset) {
+		at := int64(0)
+		if o, ok := done.Lookup(e.Topic, e.Partition); ok {
+			at = max(0, o.At)
+		}
+		left += e.Offset - at
+	})
+	return left, errors.Join(ends.Error(), done.Error())
+}
+
+// visible counts the records of a topic that a reader of what is committed
+// sees.
+type visible struct {
+	client *kgo.Client
+	n      atomic.Int64
+}
+
+// watch reads a topic from its start, beside what is measured, until closed.
+func (p place) watch(topic string) (*visible, error) {
+	cl, err := p.client(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	if err != nil {
+		return nil, err
+	}
+	v := &visible{client: cl}
+	go func() {
+		for {
+			fetches := cl.PollFetches(context.Background())
+			if fetches.IsClientClosed() {
+				return
+			}
+			v.n.Add(int64(fetches.NumRecords()))
+		}
+	}()
+	return v, nil
+}
+
+func (v *visible) close() { v.client.Close() }
+
+// sample reads some records of a topic, from the start of each partition.
+func (p place) sample(ctx context.Context, topic string, n int) (records []*kgo.Record, err error) {
+	cl, err := p.client(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(ctx, sampleLimit)
+	defer cancel()
+	for len(records) < n {
+		fetches := cl.PollRecords(ctx, n-len(records))
+		if err := fetches.Err0(); err != nil {
+			return nil, fmt.Errorf("read a sample of %s: %w", topic, err)
+		}
+		records = append(records, fetches.Records()...)
+	}
+	return records, nil
+}
+
+// sampleLimit is for what must already be there.
+const sampleLimit = 10 * time.Second
+
+// meanSize is of key and value.
+func meanSize(records []*kgo.Record) (bytes float64) {
+	for _, r := range records {
+		bytes += float64(len(r.Key) + len(r.Value))
+	}
+	return bytes / float64(max(1, len(records)))
+}
