@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"troupe/schemas"
 	"troupe/testenv/broker"
 	"troupe/topology"
@@ -73,6 +75,14 @@ func TestBareClientMovesTheSameBytes(t *testing.T) {
 			t.Errorf("%s has %.1f bytes a record, %s %.1f", ours, a, bare, b)
 		}
 	}
+}
+
+// meanSize is of key and value.
+func meanSize(records []*kgo.Record) (bytes float64) {
+	for _, r := range records {
+		bytes += float64(len(r.Key) + len(r.Value))
+	}
+	return bytes / float64(max(1, len(records)))
 }
 
 func TestFigures(t *testing.T) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -15,7 +14,7 @@ const (
 	joinOrders = 1_000_000 // each with a shipment and an invoice
 	joinTrail  = 50_000    // orders that an invoice comes after its shipment
 
-	allCached   = 1 << 30 // bytes of rows a task: more than there are
+	allCached   = 8 << 30 // bytes of rows: more than there are
 	streamsAll  = 256     // MiB of Streams' record cache: more than its rows take
 	streamsPart = 12      // MiB: a tenth of what they take
 )
@@ -104,15 +103,22 @@ func joinRandom(ctx context.Context, s *sitting) error {
 	return s.forgetAll(ctx, p.Prefix)
 }
 
-// tenth is the limit of a task's cache that holds a tenth of its rows.
+// tenth is the limit of the cache that holds a tenth of the rows, decoded.
 func (s *sitting) tenth(ctx context.Context, p place, orders int) (int64, error) {
 	rows, err := p.sample(ctx, p.topic("reconciliation.state"), pieces)
 	if err != nil {
 		return 0, err
 	}
-	bytes := meanSize(rows) * float64(orders) / float64(p.Partitions)
-	if bytes < 10 {
-		return 0, fmt.Errorf("the rows of %s are empty", p.topic("reconciliation.state"))
+	var heap int
+	for _, r := range rows {
+		heap += rowOverhead + decoded*len(r.Value) + 2*len(r.Key)
 	}
-	return int64(bytes / 10), nil
+	return int64(heap) * int64(orders) / int64(10*len(rows)), nil
 }
+
+// What the runtime takes a row to need in memory: so much and a multiple of its
+// bytes.
+const (
+	rowOverhead = 600
+	decoded     = 3
+)

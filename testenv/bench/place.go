@@ -207,11 +207,3 @@ func (p place) sample(ctx context.Context, topic string, n int) (records []*kgo.
 
 // sampleLimit is for what must already be there.
 const sampleLimit = 10 * time.Second
-
-// meanSize is of key and value.
-func meanSize(records []*kgo.Record) (bytes float64) {
-	for _, r := range records {
-		bytes += float64(len(r.Key) + len(r.Value))
-	}
-	return bytes / float64(max(1, len(records)))
-}
