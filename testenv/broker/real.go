@@ -64,9 +64,29 @@ type Shared struct {
 
 // Get starts it, or hands out what runs.
 func (s *Shared) Get() (*Real, error) {
-	// The background context: it outlives the test that asks first.
-	s.once.Do(func() { s.real, s.err = StartReal(context.Background(), RealConfig{Log: os.Stderr}) })
+	s.once.Do(func() { s.real, s.err = startShared() })
 	return s.real, s.err
+}
+
+func startShared() (*Real, error) {
+	nodes, err := Nodes()
+	if err != nil {
+		return nil, err
+	}
+	// The background context: it outlives the test that asks first.
+	return StartReal(context.Background(), RealConfig{Nodes: nodes, Log: os.Stderr})
+}
+
+// Nodes is how many nodes of Kafka TROUPE_NODES asks for, 1 if it says nothing.
+func Nodes() (int, error) {
+	switch text := os.Getenv("TROUPE_NODES"); text {
+	case "", "1":
+		return 1, nil
+	case "3":
+		return 3, nil
+	default:
+		return 0, fmt.Errorf("TROUPE_NODES is %q: set 1 or 3", text)
+	}
 }
 
 // Run runs a package's tests and then closes; it returns the exit code of both.

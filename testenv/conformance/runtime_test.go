@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -387,44 +388,50 @@ func TestUnknownEnd(t *testing.T) {
 	b.each(list)
 }
 
-// TestFailedProduce, guard 3: one output is refused by the broker. The client
-// would commit the rest.
+// TestFailedProduce, guard 3: the broker refuses one output inside a commit, for
+// its topic takes nothing of that size for a while. The client would commit the
+// rest: the inputs' offsets and the state, without what was told of them.
 func TestFailedProduce(t *testing.T) {
 	b := newBench(t)
-	b.needsControl("refuse a record")
+	refused := b.listen(kerr.MessageTooLarge.Message)
 	b.start("a", counting(clearing))
 	b.publish("web-0")
 	b.settle()
-	var refused atomic.Int32
-	b.broker.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		p := req.(*kmsg.ProduceRequest)
-		if p.TransactionID == nil || refused.Load() > 0 {
-			b.broker.KeepControl()
-			return nil, nil, false
-		}
-		refused.Add(1)
-		resp := p.ResponseKind().(*kmsg.ProduceResponse)
-		for _, topic := range p.Topics {
-			rt := kmsg.NewProduceResponseTopic()
-			rt.Topic, rt.TopicID = topic.Topic, topic.TopicID
-			for _, part := range topic.Partitions {
-				rp := kmsg.NewProduceResponseTopicPartition()
-				rp.Partition, rp.ErrorCode = part.Partition, kerr.MessageTooLarge.Code
-				rt.Partitions = append(rt.Partitions, rp)
-			}
-			resp.Topics = append(resp.Topics, rt)
-		}
-		return resp, nil, true
-	})
+	b.largest("fraud", 128) // room for a transaction's marker, and for no fact
 	list := orders(10)
-	for _, o := range list[1:] {
-		b.publish(o)
-	}
+	b.publishAll(list[1:])
+	b.until("an output is refused, or its input is done without it", func() bool { return len(refused.heard) > 0 || b.done() })
+	b.largest("fraud", 1<<20)
 	b.settle()
-	if refused.Load() == 0 {
-		t.Fatal("no produce was refused: the test shows nothing")
-	}
 	b.each(list)
+}
+
+// done says that the counting service has committed all that orders holds.
+func (b *bench) done() bool {
+	b.t.Helper()
+	committed, err := b.adm.FetchOffsets(b.t.Context(), b.prefix+"fraud")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for p, end := range b.ends("orders") {
+		if o, ok := committed.Lookup(b.prefix+"orders", p); end > 0 && (!ok || o.At < end) {
+			return false
+		}
+	}
+	return true
+}
+
+// largest sets the size of the largest batch that a topic takes.
+func (b *bench) largest(topic string, bytes int) {
+	b.t.Helper()
+	value := strconv.Itoa(bytes)
+	answers, err := b.adm.AlterTopicConfigs(b.t.Context(), []kadm.AlterConfig{{Name: "max.message.bytes", Value: &value}}, b.prefix+topic)
+	for _, a := range answers {
+		err = errors.Join(err, a.Err)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // TestRebalance, guards 1 and 8: members come and go under load. No task is
@@ -476,7 +483,6 @@ func TestRestoreFromNothing(t *testing.T) {
 	b.each(list)
 }
 
-// TestCoPartitioning: a set whose topics are counted differently is refused.
 // TestStateIsVerified: what lies on disk after a clean stop is the changelog to
 // the last byte, and a row that is not is found, whichever way it differs.
 func TestStateIsVerified(t *testing.T) {
@@ -542,6 +548,7 @@ func (b *bench) verified(name string, change *table.Change) (rows int, differs [
 	return rows, differs
 }
 
+// TestCoPartitioning: a set whose topics are counted differently is refused.
 func TestCoPartitioning(t *testing.T) {
 	b := newBench(t)
 	b.estate.Topics[0].Partitions = partitions + 1
