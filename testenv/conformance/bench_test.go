@@ -60,6 +60,7 @@ type orderPlaced struct {
 // own prefix.
 type bench struct {
 	t        *testing.T
+	broker   *kfake.Cluster // nil on a real Kafka
 	brokers  []string
 	registry string
 	prefix   string
@@ -135,7 +136,7 @@ func (b *bench) connect() {
 	b.t.Cleanup(fake.Close)
 	registry := srfake.New()
 	b.t.Cleanup(registry.Close)
-	b.brokers, b.registry = fake.ListenAddrs(), registry.URL()
+	b.broker, b.brokers, b.registry = fake, fake.ListenAddrs(), registry.URL()
 }
 
 // sweep takes the test's topics off the broker that all tests share: every
@@ -157,6 +158,15 @@ func (b *bench) sweep() {
 	names := slices.DeleteFunc(topics.Names(), func(name string) bool { return !strings.HasPrefix(name, b.prefix) })
 	if _, err := adm.DeleteTopics(ctx, names...); err != nil {
 		b.t.Error(err)
+	}
+}
+
+// needsControl skips a test whose fault only the embedded broker can be told to
+// make.
+func (b *bench) needsControl(what string) {
+	b.t.Helper()
+	if b.broker == nil {
+		b.t.Skip("on the embedded broker only: a real one cannot be told to " + what)
 	}
 }
 

@@ -87,7 +87,7 @@ func Apply(ctx context.Context, c Config, services []topology.Service) ([]string
 	if err != nil {
 		return nil, err
 	}
-	cl, err := kgo.NewClient(c.client()...)
+	cl, err := kgo.NewClient(c.client("admin")...)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
@@ -145,7 +145,7 @@ func known(ctx context.Context, adm *kadm.Client, topics []string) error {
 
 // Ends asks for the end of every partition of the prefix's topics.
 func Ends(ctx context.Context, c Config) (map[string]map[int32]int64, error) {
-	cl, err := kgo.NewClient(c.client()...)
+	cl, err := kgo.NewClient(c.client("admin")...)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}

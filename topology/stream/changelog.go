@@ -50,7 +50,7 @@ type changelogs struct {
 }
 
 func newChangelogs(c Config) (*changelogs, error) {
-	cl, err := kgo.NewClient(c.client()...)
+	cl, err := kgo.NewClient(c.client("changelogs." + c.Instance)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}

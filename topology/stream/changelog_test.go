@@ -26,7 +26,7 @@ func journal(t *testing.T) (logs *changelogs, writer *kgo.Client) {
 		t.Fatal(err)
 	}
 	t.Cleanup(logs.close)
-	writer, err = kgo.NewClient(c.client(kgo.TransactionalID("x"), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DefaultProduceTopic("x.state"))...)
+	writer, err = kgo.NewClient(c.client("writer", kgo.TransactionalID("x"), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DefaultProduceTopic("x.state"))...)
 	if err != nil {
 		t.Fatal(err)
 	}

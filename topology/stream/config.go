@@ -163,8 +163,9 @@ func (c Config) topic(name string) string { return c.Prefix + name }
 // Version is what dead letters say of the binary.
 func (c Config) Version() string { return orElse(c.Build, "dev") }
 
-// client are the options of every client of this process.
-func (c Config) client(more ...kgo.Opt) []kgo.Opt {
-	opts := []kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.DisableClientMetrics()}
+// client are the options of every client of this process. The name is what the
+// broker knows it by, in its logs and quotas.
+func (c Config) client(name string, more ...kgo.Opt) []kgo.Opt {
+	opts := []kgo.Opt{kgo.ClientID(c.topic(name)), kgo.SeedBrokers(c.Brokers...), kgo.DisableClientMetrics()}
 	return append(append(opts, c.Options...), more...)
 }

@@ -21,7 +21,7 @@ type Outbox struct {
 }
 
 func newOutbox(c Config, w framer) (*Outbox, error) {
-	cl, err := kgo.NewClient(c.client(kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	cl, err := kgo.NewClient(c.client("outbox."+c.Instance, kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,6 +15,10 @@ import (
 type taskID struct {
 	set       string
 	partition int32
+}
+
+func (t taskID) compare(o taskID) int {
+	return cmp.Or(cmp.Compare(t.set, o.set), cmp.Compare(t.partition, o.partition))
 }
 
 // plan is a service made ready to run: its handlers bound to the wire, its

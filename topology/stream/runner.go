@@ -65,7 +65,7 @@ func New(ctx context.Context, c Config, services []topology.Service) (*Runner, e
 // connect asks the broker for widths and ends, and makes the workers.
 func (r *Runner) connect(ctx context.Context) error {
 	c := r.config
-	cl, err := kgo.NewClient(c.client()...)
+	cl, err := kgo.NewClient(c.client("start." + c.Instance)...)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}

@@ -51,7 +51,7 @@ func newView(c Config, service string, spec topology.View) (*view, error) {
 // run reads until ctx is done. ready is called once the view has reached the
 // ends that the topics had when it began.
 func (v *view) run(ctx context.Context, ends map[string]map[int32]int64, ready func()) error {
-	cl, err := kgo.NewClient(v.config.client(
+	cl, err := kgo.NewClient(v.config.client(v.name+"."+v.config.Instance,
 		kgo.ConsumeTopics(v.topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(v.config.Limits.FetchWait),
 	)...)

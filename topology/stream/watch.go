@@ -21,7 +21,7 @@ import (
 // everybody has read. What a look misses the next one tells, so one that fails
 // is logged and no more.
 func (r *Runner) watch(ctx context.Context, s topology.Service) error {
-	cl, err := kgo.NewClient(r.config.client()...)
+	cl, err := kgo.NewClient(r.config.client("watch." + r.config.Instance)...)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}

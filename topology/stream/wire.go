@@ -3,7 +3,9 @@ package stream
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -53,9 +55,10 @@ func (f framer) record(s *slab, topic, key string, m schemas.Message) (*kgo.Reco
 	return r, nil
 }
 
-// prepare gets the schema IDs of everything a service writes.
+// prepare gets the schema IDs of everything a service writes, in one order: what
+// IDs a new registry gives does not hang on a map.
 func (p *plan) prepare(ctx context.Context, c Config) error {
-	for _, o := range p.outputs {
+	for _, o := range slices.Concat(p.service.Publishes, p.service.Asks) {
 		topic := topology.InboxTopic(o.Inbox)
 		if o.Inbox == "" {
 			t, _ := c.Estate.TopicOf(o.Type)
@@ -65,10 +68,12 @@ func (p *plan) prepare(ctx context.Context, c Config) error {
 			return fmt.Errorf("prepare %s: %w", o.Type, err)
 		}
 	}
-	for _, s := range p.sets {
-		for _, e := range s.effects {
-			if err := c.Wire.Prepare(ctx, topology.InboxTopic(s.full), e.Outcome); err != nil {
-				return fmt.Errorf("prepare %s: %w", e.Outcome, err)
+	for _, name := range slices.Sorted(maps.Keys(p.sets)) {
+		s := p.sets[name]
+		for _, effect := range slices.Sorted(maps.Keys(s.effects)) {
+			outcome := s.effects[effect].Outcome
+			if err := c.Wire.Prepare(ctx, topology.InboxTopic(s.full), outcome); err != nil {
+				return fmt.Errorf("prepare %s: %w", outcome, err)
 			}
 		}
 	}

@@ -147,7 +147,7 @@ func (w *worker) connect(ctx context.Context) error {
 	w.mu.Lock()
 	w.positions, w.sampled, w.sampledAt, w.revoked, w.member = map[partition]int64{}, map[partition]int64{}, time.Time{}, false, ""
 	l := w.limits
-	session, err := kgo.NewGroupTransactSession(w.config.client(
+	session, err := kgo.NewGroupTransactSession(w.config.client(w.name,
 		kgo.ConsumerGroup(w.config.topic(w.plan.service.Name)), kgo.ConsumeTopics(w.plan.inputs()...),
 		kgo.TransactionalID(w.config.topic(w.name)), kgo.TransactionTimeout(l.TransactionTimeout),
 		kgo.Balancers(w.balancer), kgo.BlockRebalanceOnPoll(),
@@ -403,7 +403,7 @@ func (w *worker) reconcile(ctx context.Context) error {
 		}
 	}
 	var cold []taskID
-	for id := range owned {
+	for _, id := range slices.SortedFunc(maps.Keys(owned), taskID.compare) {
 		if w.tasks[id] == nil {
 			cold = append(cold, id)
 		}

@@ -26,6 +26,7 @@ func TestThin(t *testing.T) {
 		if err := s.close(); err != nil {
 			t.Error(err)
 		}
+		t.Log("hash ", s.trace.hash(), s.trace.lines)
 		if err := s.failed(); err != nil {
 			t.Error(err)
 		}

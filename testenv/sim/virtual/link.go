@@ -3,15 +3,19 @@ package virtual
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"hash/fnv"
+	"io"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"troupe/testenv/inproc"
 )
@@ -30,19 +34,19 @@ type link struct {
 	hosts   *inproc.Net
 
 	mu     sync.Mutex
-	dead   bool            // the process is: nothing goes in or out
-	silent bool            // bytes are lost, and nobody is told
-	thaw   chan struct{}   // the process is stopped until it is closed
-	slow   time.Duration   // on top of the latency
-	losing map[int16]int   // answers to a kind of request that will be lost
-	nth    map[[2]int16]uint64
+	dead   bool          // the process is: nothing goes in or out
+	silent bool          // bytes are lost, and nobody is told
+	thaw   chan struct{} // the process is stopped until it is closed
+	slow   time.Duration // on top of the latency
+	losing map[int16]int // answers to a kind of request that will be lost
+	nth    map[message]uint64
 	conns  map[*conn]struct{}
 }
 
 func newLink(name string, seed uint64, brokers *kfake.VirtualNetwork, hosts *inproc.Net) *link {
 	return &link{
 		name: name, seed: seed, latency: 4 * time.Millisecond, brokers: brokers, hosts: hosts,
-		losing: map[int16]int{}, nth: map[[2]int16]uint64{}, conns: map[*conn]struct{}{},
+		losing: map[int16]int{}, nth: map[message]uint64{}, conns: map[*conn]struct{}{},
 	}
 }
 
@@ -84,29 +88,30 @@ func (l *link) dial(ctx context.Context, network, addr string) (net.Conn, error)
 
 // RoundTrip is a call to a partner or the registry.
 func (l *link) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := l.reach(r.Context()); err != nil {
+	about := r.URL.String() + " " + r.Header.Get("Idempotency-Key")
+	if err := l.reach(r.Context(), about); err != nil {
 		return nil, err
 	}
 	resp, err := l.hosts.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.reach(r.Context()); err != nil { // it died, or was cut off, while it was being answered
+	if err := l.reach(r.Context(), about); err != nil { // it died, or was cut off, while it was being answered
 		return nil, err
 	}
 	return resp, nil
 }
 
 func (l *link) dialMail(ctx context.Context, network, addr string) (net.Conn, error) {
-	if err := l.reach(ctx); err != nil {
+	if err := l.reach(ctx, "mail"); err != nil {
 		return nil, err
 	}
 	return l.hosts.DialContext(ctx, network, addr)
 }
 
 // reach takes the time of a message, or finds that there is no way.
-func (l *link) reach(ctx context.Context) error {
-	time.Sleep(l.delay(-1, -1))
+func (l *link) reach(ctx context.Context, about string) error {
+	time.Sleep(l.delay(message{who: about, call: true}))
 	l.wait()
 	l.mu.Lock()
 	dead, silent := l.dead, l.silent
@@ -204,44 +209,87 @@ func (l *link) loses(key int16) bool {
 	return true
 }
 
-// delay is drawn from the seed and from which message it is, by kind: it does not
-// hang on which goroutine came first.
-func (l *link) delay(direction, key int16) time.Duration {
+// message is a kind of message of somebody.
+type message struct {
+	who    string // client ID, or what a call is about
+	key    int16  // of the request
+	places string // that it writes to
+	reply  bool
+	call   bool // to a partner or the registry: many may make the same one, in any order
+}
+
+// delay is drawn from the seed and from which message of its kind it is: it does
+// not hang on which goroutine came first.
+func (l *link) delay(m message) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	kind := [2]int16{direction, key}
-	l.nth[kind]++
+	if !m.call {
+		l.nth[m]++
+	}
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(l.name)) // a hash never fails
-	b := binary.BigEndian.AppendUint64(nil, l.seed)
-	b = binary.BigEndian.AppendUint16(b, uint16(direction))
-	b = binary.BigEndian.AppendUint16(b, uint16(key))
-	_, _ = h.Write(binary.BigEndian.AppendUint64(b, l.nth[kind]))
+	fmt.Fprint(h, l.seed, l.name, m, l.nth[m])
 	drawn := h.Sum64()
 	return 1 + time.Duration(drawn%uint64(l.latency)) + time.Duration(drawn>>8%uint64(l.slow+1))
 }
 
 // conn is a connection to a broker. The client writes a request at a time, and
-// reads an answer's size before the rest.
+// one goroutine reads.
 type conn struct {
 	net.Conn
-	link *link
+	link   *link
+	answer []byte // what is left of the one that is being read
 
 	mu    sync.Mutex
-	asked []int16 // requests without an answer, oldest first
+	asked []message // requests without an answer, oldest first
 }
 
+// Of a request: its size, kind, version, number, and the length and text of the
+// client ID.
 const (
 	sizeHeader = 4
-	keyAt      = 4 // of a request, after its size
+	keyAt      = 4
+	nameAt     = 14
 )
 
-func (c *conn) Write(b []byte) (int, error) {
-	key := int16(-1)
-	if len(b) >= keyAt+2 {
-		key = int16(binary.BigEndian.Uint16(b[keyAt:]))
+func read(b []byte) message {
+	if len(b) < nameAt {
+		return message{key: -1}
 	}
-	time.Sleep(c.link.delay(0, key))
+	m := message{key: int16(binary.BigEndian.Uint16(b[keyAt:]))}
+	if n := int(binary.BigEndian.Uint16(b[nameAt-2:])); n <= len(b)-nameAt {
+		m.who = string(b[nameAt : nameAt+n])
+		m.places = places(m.key, int16(binary.BigEndian.Uint16(b[keyAt+2:])), b[nameAt+n:])
+	}
+	return m
+}
+
+// places are the partitions of a produce request, sorted: a client that others
+// share batches what it is given in the order of a map.
+func places(key, version int16, rest []byte) string {
+	var r kmsg.ProduceRequest
+	if key != r.Key() {
+		return ""
+	}
+	r.SetVersion(version)
+	if r.IsFlexible() && len(rest) > 0 {
+		rest = rest[1:] // tags of the header, of which there are none
+	}
+	if err := r.ReadFrom(rest); err != nil {
+		return ""
+	}
+	var out []string
+	for _, t := range r.Topics {
+		for _, p := range t.Partitions {
+			out = append(out, fmt.Sprintf("%s%x/%d", t.Topic, t.TopicID, p.Partition))
+		}
+	}
+	slices.Sort(out)
+	return fmt.Sprint(out)
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	m := read(b)
+	time.Sleep(c.link.delay(m))
 	c.link.wait()
 	c.link.mu.Lock()
 	silent := c.link.silent
@@ -250,41 +298,59 @@ func (c *conn) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	c.mu.Lock()
-	c.asked = append(c.asked, key)
+	c.asked = append(c.asked, m)
 	c.mu.Unlock()
 	return c.Conn.Write(b)
 }
 
+// Read hands answers on, each whole and after its time.
 func (c *conn) Read(b []byte) (int, error) {
-	for {
-		n, err := c.Conn.Read(b)
-		if err == nil && len(b) == sizeHeader {
-			key := c.answered()
-			time.Sleep(c.link.delay(1, key))
-			c.link.wait()
-			if c.link.loses(key) {
-				_ = c.Close()
-				return 0, net.ErrClosed
-			}
-		}
-		c.link.mu.Lock()
-		silent := c.link.silent
-		c.link.mu.Unlock()
-		if err != nil || !silent {
-			return n, err
+	for len(c.answer) == 0 {
+		if err := c.receive(); err != nil {
+			return 0, err
 		}
 	}
+	n := copy(b, c.answer)
+	c.answer = c.answer[n:]
+	return n, nil
 }
 
-func (c *conn) answered() int16 {
+// receive takes one answer off the wire; it may be lost.
+func (c *conn) receive() error {
+	size := make([]byte, sizeHeader)
+	if _, err := io.ReadFull(c.Conn, size); err != nil {
+		return err
+	}
+	answer := make([]byte, sizeHeader+binary.BigEndian.Uint32(size))
+	copy(answer, size)
+	if _, err := io.ReadFull(c.Conn, answer[sizeHeader:]); err != nil {
+		return err
+	}
+	m := c.answered()
+	m.reply = true
+	time.Sleep(c.link.delay(m))
+	c.link.wait()
+	if c.link.loses(m.key) {
+		_ = c.Close()
+		return net.ErrClosed
+	}
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
+	if !c.link.silent {
+		c.answer = answer
+	}
+	return nil
+}
+
+func (c *conn) answered() message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.asked) == 0 {
-		return -1
+		return message{key: -1}
 	}
-	key := c.asked[0]
+	m := c.asked[0]
 	c.asked = c.asked[1:]
-	return key
+	return m
 }
 
 func (c *conn) Close() error {
