@@ -67,7 +67,7 @@ type Limits struct {
 	TimersAtOnce       int           // deadlines fired in one transaction; 2,000
 	RecordBytes        int           // a larger output makes its input a dead letter; 900 KiB, below the broker's 1 MiB
 	KeyBytes           int           // of an input; a longer one makes it a dead letter; 1 KiB
-	RowCacheBytes      int64         // heap of the decoded rows of a service in this process, shared among its tasks; 256 MiB
+	RowCacheBytes      int64         // rows of a service kept in memory by this process, shared among its tasks, beside what no checkpoint has written yet; 256 MiB
 	ParkedPerKey       int           // inputs waiting under one key; the next is a dead letter; 1,000
 	ParkAttempts       int           // tries of a parked input before it is a dead letter; 10
 	EffectsAtOnce      int           // calls in flight, an effect and worker; 32

@@ -69,14 +69,13 @@ type header struct {
 	Value []byte `avro:"value"`
 }
 
-// row is a key's state in memory. Its bytes as committed are the table's.
+// row is a key's state, decoded while a transaction works on it. Its bytes as
+// committed are the table's.
 type row struct {
 	key   string // in the changelog
 	frame frame
 	state any
 	err   error // why it cannot be read
-	size  int   // of its bytes, as committed
-	used  bool  // since the cache's hand last passed
 
 	// what the open transaction has done to it
 	touched bool

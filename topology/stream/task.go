@@ -15,10 +15,9 @@ type task struct {
 	home  string // the key of what is about the partition, not about a key
 	set   *set
 	table *table.Task
-	rows  map[string]*row // decoded, by changelog key
-	bytes int64           // an estimate of the heap that rows take
-	limit int64
-	next  int64 // changelog offset after the last one committed
+	rows  map[string]*row // that the open transaction works on, by changelog key
+	spare []*row          // of transactions before, to be filled again
+	next  int64           // changelog offset after the last one committed
 	topic [16]byte
 	since time.Time // a due timer waits for its inputs since
 
@@ -26,7 +25,7 @@ type task struct {
 	changes []table.Change // of the transaction that is being applied
 }
 
-// row returns a key's row, from the cache or from the table.
+// row returns a key's row.
 func (t *task) row(key string) (*row, error) {
 	r := t.want(key)
 	if err := t.load(); err != nil {
@@ -40,12 +39,21 @@ func (t *task) row(key string) (*row, error) {
 func (t *task) want(key string) *row {
 	r, ok := t.rows[key]
 	if !ok {
-		r = &row{key: key}
+		r = t.blank(key)
 		t.rows[key] = r
 		t.missing = append(t.missing, key)
 	}
-	r.used = true
 	return r
+}
+
+func (t *task) blank(key string) *row {
+	if n := len(t.spare); n > 0 {
+		r := t.spare[n-1]
+		t.spare = t.spare[:n-1]
+		r.key = key
+		return r
+	}
+	return &row{key: key}
 }
 
 // load reads the rows that are wanted and not there. A row that cannot be read
@@ -59,49 +67,28 @@ func (t *task) load() error {
 	t.missing = t.missing[:0]
 	return t.table.GetAll(missing, func(key string, b []byte) error {
 		r := t.rows[key]
-		r.size = len(b)
-		t.bytes += r.heap()
 		r.err = t.set.decode(r, b)
 		if errors.Is(r.err, schemas.ErrNewerState) {
 			return newer(t, key, r.err)
-		}
-		if r.err != nil { // it is asked for again, and may be mended by then
-			t.forget(r)
 		}
 		return nil
 	})
 }
 
-// heap estimates what a row takes in memory: decoded state is larger than its
-// bytes, and lies in many pieces.
-func (r *row) heap() int64 { return int64(rowOverhead + 3*r.size + 2*len(r.key)) }
-
-// rowOverhead is a row without its state, and its place in the map.
-const rowOverhead = 600
-
-func (t *task) forget(r *row) {
-	delete(t.rows, r.key)
-	t.bytes -= r.heap()
-}
-
-// evict makes room, between transactions: rows not used since the last pass go.
-func (t *task) evict() {
-	if t.bytes <= t.limit {
-		return
-	}
-	for pass := 0; pass < 2 && t.bytes > t.limit*3/4; pass++ {
-		for _, r := range t.rows {
-			if t.bytes <= t.limit*3/4 {
-				return
-			}
-			if r.used && pass == 0 {
-				r.used = false
-				continue
-			}
-			t.forget(r)
+// release lets go of the rows that a transaction worked on. The table has what
+// became of them.
+func (t *task) release() {
+	for _, r := range t.rows {
+		if len(t.spare) < spareRows {
+			*r = row{}
+			t.spare = append(t.spare, r)
 		}
 	}
+	clear(t.rows)
 }
+
+// spareRows bounds the rows of a task that are kept to be filled again.
+const spareRows = 2 * batchInputs
 
 // begin notes a row's place in the index before its first change; it reports
 // whether this was the first.
@@ -117,15 +104,9 @@ func (r *row) begin() bool {
 // with the next flush.
 func (t *task) commit(r *row) {
 	change := table.Change{Key: r.key, Value: r.staged, Was: r.was, WasHand: r.wasHand}
-	t.bytes -= r.heap()
-	r.size = len(r.staged)
-	t.bytes += r.heap()
-	if r.staged == nil {
-		t.forget(r)
-	} else {
+	if r.staged != nil {
 		change.Is, change.IsHand = r.frame.deadline(), len(r.frame.Intents) > 0
 	}
-	r.touched, r.dirty, r.staged = false, false, nil
 	t.changes = append(t.changes, change)
 }
 
@@ -139,11 +120,7 @@ func (t *task) flush(at time.Time) error {
 	err := t.table.Commit(t.changes, table.Marker{TopicID: t.topic, Next: t.next, Epoch: -1, Applied: at})
 	clear(t.changes)
 	t.changes = t.changes[:0]
-	if err != nil {
-		return err
-	}
-	t.evict()
-	return nil
+	return err
 }
 
 // current is a row's bytes as the steps so far have left them.

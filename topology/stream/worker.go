@@ -336,6 +336,9 @@ func (w *worker) once(ctx context.Context) error {
 	if err := w.setAlarm(); err != nil {
 		return err
 	}
+	for _, t := range w.tasks {
+		t.release()
+	}
 	if !w.told && w.seen > 0 { // only now: a clock must not run past a deadline that it was not told of
 		w.told = w.balancer.unchanged(w.seen, func() { w.ready(true) })
 	}
@@ -419,8 +422,7 @@ func (w *worker) reconcile(ctx context.Context) error {
 		}
 	}
 	for _, t := range w.tasks {
-		t.limit = w.limits.RowCacheBytes / int64(w.config.Workers*len(w.tasks))
-		t.evict()
+		t.table.Cache(w.limits.RowCacheBytes / int64(w.config.Workers*len(w.tasks)))
 	}
 	w.seen, w.told = change, false
 	w.metrics.rebalanced(w.plan.service.Name, len(w.tasks))

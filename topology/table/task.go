@@ -17,6 +17,7 @@ type Task struct {
 	config Config
 	marker Marker
 
+	cache    cache
 	pending  layer // committed, not yet given to a checkpoint
 	inflight layer // in the running checkpoint
 	done     chan error
@@ -24,24 +25,23 @@ type Task struct {
 	index    index
 }
 
-// layer is a set of changes: value by key, nil for a deletion.
+// layer is what a checkpoint writes: rows, index entries, and up to where of the
+// changelog they reach.
 type layer struct {
-	rows  map[string][]byte
-	marks map[string]bool // index entries: true put, false deleted
+	cells []*cell
+	marks map[string]bool // true put, false deleted
 	bytes int64
 	to    Marker
 }
 
-func newLayer() layer {
-	return layer{rows: map[string][]byte{}, marks: map[string]bool{}}
-}
+func newLayer() layer { return layer{marks: map[string]bool{}} }
 
 // ErrClosed is returned by a task that has been closed.
 var ErrClosed = errors.New("the task is closed")
 
 // Task opens the state of a task. found is false if nothing of it lies on disk.
 func (s *Store) Task(name string, c Config) (t *Task, found bool, err error) {
-	t = &Task{store: s, name: name, config: c.withDefaults(), pending: newLayer()}
+	t = &Task{store: s, name: name, config: c.withDefaults(), pending: newLayer(), cache: cache{cells: map[string]*cell{}}}
 	b, err := s.get(markerKey(name))
 	if err != nil {
 		return nil, false, err
@@ -72,8 +72,23 @@ func (t *Task) Wipe() error {
 	}
 	t.marker = Marker{Incarnation: inc}
 	t.pending = newLayer()
+	t.cache.cells, t.cache.bytes = map[string]*cell{}, 0
 	t.index = index{task: t}
 	return nil
+}
+
+// Cache sets how many bytes of rows are kept in memory beside those that no
+// checkpoint has written yet.
+func (t *Task) Cache(limit int64) {
+	t.cache.limit = limit
+	t.evict()
+}
+
+func (t *Task) evict() {
+	pinned := t.pending.bytes + t.inflight.bytes + cellOverhead*int64(len(t.pending.cells)+len(t.inflight.cells))
+	if t.cache.bytes > t.cache.limit+pinned {
+		t.cache.evict(pinned)
+	}
 }
 
 func (t *Task) key(space byte, key string) []byte {
@@ -86,29 +101,21 @@ func (t *Task) key(space byte, key string) []byte {
 // Get returns the committed value of a changelog key, nil if there is none. The
 // caller must not change it.
 func (t *Task) Get(key string) ([]byte, error) {
-	if v, ok := t.fresh(key); ok {
+	if v, ok := t.cache.get(key); ok {
 		return v, nil
 	}
 	return t.store.get(t.key(rowSpace, key))
 }
 
-// fresh looks among what no checkpoint has written yet.
-func (t *Task) fresh(key string) (value []byte, is bool) {
-	if value, is = t.pending.rows[key]; !is {
-		value, is = t.inflight.rows[key]
-	}
-	return value, is
-}
-
 // GetAll calls f with the committed value of each key, nil where there is none.
-// Values are valid during the call. It sorts keys: what lies together on disk is
+// The caller must not change it. It sorts keys: what lies together on disk is
 // read together, which a random order makes several times as slow.
 func (t *Task) GetAll(keys []string, f func(key string, value []byte) error) error {
 	slices.Sort(keys)
 	missing := keys[:0:0]
 	var onDisk [][]byte
 	for _, key := range keys {
-		v, ok := t.fresh(key)
+		v, ok := t.cache.get(key)
 		if !ok {
 			missing = append(missing, key)
 			onDisk = append(onDisk, t.key(rowSpace, key))
@@ -118,7 +125,14 @@ func (t *Task) GetAll(keys []string, f func(key string, value []byte) error) err
 			return err
 		}
 	}
-	return t.store.disk.read(onDisk, func(i int, v []byte) error { return f(missing[i], v) })
+	err := t.store.disk.read(onDisk, func(i int, v []byte) error {
+		if v != nil {
+			v = t.cache.put(missing[i], bytes.Clone(v)).value
+		}
+		return f(missing[i], v)
+	})
+	t.evict()
+	return err
 }
 
 // Change is one key's committed value; nil deletes it.
@@ -134,19 +148,20 @@ type Change struct {
 // Commit takes what a transaction has committed, up to the changelog offset in
 // to. The values must not be changed afterwards.
 func (t *Task) Commit(changes []Change, to Marker) error {
-	if len(t.pending.rows) == 0 {
+	if len(t.pending.cells) == 0 {
 		t.started = time.Now()
 	}
 	for i := range changes {
 		c := &changes[i]
-		old, had := t.pending.rows[c.Key]
-		if !had {
-			t.pending.bytes += int64(len(c.Key))
+		at := t.cache.put(c.Key, c.Value)
+		if !at.pending {
+			at.pending = true
+			t.pending.cells = append(t.pending.cells, at)
 		}
-		t.pending.bytes += int64(len(c.Value) - len(old))
-		t.pending.rows[c.Key] = c.Value
+		t.pending.bytes += int64(len(c.Key) + len(c.Value))
 		t.index.change(c)
 	}
+	t.evict()
 	to.Incarnation = t.marker.Incarnation
 	t.pending.to = to
 	return t.maybeCheckpoint()
@@ -167,9 +182,14 @@ func (t *Task) maybeCheckpoint() error {
 
 func (t *Task) start() {
 	t.inflight, t.pending = t.pending, newLayer()
-	layer, done := t.inflight, make(chan error, 1)
+	entries := make([]entry, 0, len(t.inflight.cells)+len(t.inflight.marks)) // as they are now: a cell may change meanwhile
+	for _, at := range t.inflight.cells {
+		at.pending, at.flying = false, true
+		entries = append(entries, entry{t.key(rowSpace, at.key), at.value})
+	}
+	to, marks, done := t.inflight.to, t.inflight.marks, make(chan error, 1)
 	t.done = done
-	go func() { done <- t.write(layer) }()
+	go func() { done <- t.write(entries, marks, to) }()
 }
 
 // settle takes note of a checkpoint that has ended; wait says to wait for it.
@@ -192,18 +212,20 @@ func (t *Task) settle(wait bool) error {
 		return fmt.Errorf("checkpoint of %s: %w", t.name, err)
 	}
 	t.marker = t.inflight.to
+	for _, at := range t.inflight.cells {
+		at.flying = false
+		if at.value == nil && !at.pending {
+			t.cache.drop(at)
+		}
+	}
 	t.inflight = layer{}
 	return nil
 }
 
 // write puts a layer into Badger, the marker last and only once the rest is on
 // disk: a crash in between leaves rows that the changelog writes once more.
-func (t *Task) write(l layer) error {
-	entries := make([]entry, 0, len(l.rows)+len(l.marks))
-	for k, v := range l.rows {
-		entries = append(entries, entry{t.key(rowSpace, k), v})
-	}
-	for k, put := range l.marks {
+func (t *Task) write(entries []entry, marks map[string]bool, to Marker) error {
+	for k, put := range marks {
 		e := entry{key: t.key(indexSpace, k)}
 		if put {
 			e.value = []byte{}
@@ -214,7 +236,7 @@ func (t *Task) write(l layer) error {
 	if err := t.store.disk.write(entries); err != nil {
 		return err
 	}
-	return t.store.disk.write([]entry{{markerKey(t.name), l.to.encode()}})
+	return t.store.disk.write([]entry{{markerKey(t.name), to.encode()}})
 }
 
 // Checkpoint writes all that is committed, and waits for it.
@@ -234,22 +256,16 @@ func (t *Task) Checkpoint() error {
 // comes back from the changelog.
 func (t *Task) Abandon() error { return t.settle(true) }
 
-// Each calls f with every committed row in key order within its layer; rows
-// changed since the last checkpoint come first.
+// Each calls f with every committed row; rows that are in memory come first.
 func (t *Task) Each(f func(key string, value []byte) error) error {
 	seen := map[string]bool{}
-	for _, l := range []layer{t.pending, t.inflight} {
-		for k, v := range l.rows {
-			if seen[k] {
-				continue
-			}
-			seen[k] = true
-			if v == nil {
-				continue
-			}
-			if err := f(k, v); err != nil {
-				return err
-			}
+	for k, at := range t.cache.cells {
+		seen[k] = true
+		if at.value == nil {
+			continue
+		}
+		if err := f(k, at.value); err != nil {
+			return err
 		}
 	}
 	return t.scan(rowSpace, "", func(key string, value []byte) error {
