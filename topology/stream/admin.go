@@ -87,7 +87,7 @@ func Apply(ctx context.Context, c Config, services []topology.Service) ([]string
 	if err != nil {
 		return nil, err
 	}
-	cl, err := kgo.NewClient(c.client("admin")...)
+	cl, err := kgo.NewClient(c.client("admin", kgo.MetadataMinAge(newTopicsEvery))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
@@ -122,10 +122,14 @@ func Apply(ctx context.Context, c Config, services []topology.Service) ([]string
 	return made, known(ctx, adm, made)
 }
 
+// newTopicsEvery is between two looks at whether new topics are known; the client
+// answers from memory for as long as it takes metadata to be true.
+const newTopicsEvery = 20 * time.Millisecond
+
 // known waits until the broker tells of topics that it has just made: it answers
 // before it does, and who starts at once would be told that they are missing.
 func known(ctx context.Context, adm *kadm.Client, topics []string) error {
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(newTopicsEvery)
 	defer tick.Stop()
 	for {
 		all, err := adm.ListTopics(ctx)
