@@ -27,6 +27,9 @@ func (w *worker) receive(ctx context.Context, x *transaction, t *task, r *kgo.Re
 // accept takes an input whose rows are loaded: it is processed, parked or
 // buried.
 func (w *worker) accept(x *transaction, in *input) error {
+	if err := in.open(); err != nil {
+		return err
+	}
 	if in.row.err == nil && in.row.frame.parked() > 0 {
 		return w.park(x, in, 0, 1, "an earlier input of the key is parked")
 	}
@@ -231,6 +234,9 @@ func (w *worker) unpark(ctx context.Context, x *transaction, t *task, r *row) er
 		case err != nil:
 			return err
 		case wanted:
+			if err := in.open(); err != nil {
+				return err
+			}
 			err := w.run(x, in)
 			if after, parked := topology.Parked(err); parked && int(p.Attempts) < w.limits.ParkAttempts {
 				return w.parkAgain(x, t, r, n, &p, after)

@@ -72,10 +72,12 @@ type header struct {
 // row is a key's state, decoded while a transaction works on it. Its bytes as
 // committed are the table's.
 type row struct {
-	key   string // in the changelog
-	frame frame
-	state any
-	err   error // why it cannot be read
+	key    string // in the changelog
+	bytes  []byte // as committed; nil: there is none
+	opened bool
+	frame  frame
+	state  any
+	err    error // why it cannot be read
 
 	// what the open transaction has done to it
 	touched bool

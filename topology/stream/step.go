@@ -48,6 +48,16 @@ func (in *input) want() {
 	}
 }
 
+// open decodes the rows that the input's step works on.
+func (in *input) open() error {
+	if in.beside != nil {
+		if err := in.task.open(in.beside); err != nil {
+			return err
+		}
+	}
+	return in.task.open(in.row)
+}
+
 // run stages what a step makes of its input. On any error the row and the
 // transaction are as they were.
 func (w *worker) run(x *transaction, in *input) error {
@@ -71,12 +81,8 @@ func (w *worker) run(x *transaction, in *input) error {
 	if err == nil {
 		return nil
 	}
-	before, berr := in.task.current(r)
-	if berr == nil {
-		berr = in.task.set.decode(r, before)
-	}
-	if berr != nil {
-		return errDefect{errors.Join(err, berr)}
+	if derr := in.task.set.decode(r, r.current()); derr != nil {
+		return errDefect{errors.Join(err, derr)}
 	}
 	r.dirty = wasDirty
 	if first {

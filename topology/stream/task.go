@@ -2,7 +2,6 @@ package stream
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"troupe/schemas"
@@ -25,10 +24,13 @@ type task struct {
 	changes []table.Change // of the transaction that is being applied
 }
 
-// row returns a key's row.
+// row returns a key's row, opened.
 func (t *task) row(key string) (*row, error) {
 	r := t.want(key)
 	if err := t.load(); err != nil {
+		return nil, err
+	}
+	if err := t.open(r); err != nil {
 		return nil, err
 	}
 	return r, r.err
@@ -56,9 +58,7 @@ func (t *task) blank(key string) *row {
 	return &row{key: key}
 }
 
-// load reads the rows that are wanted and not there. A row that cannot be read
-// says so in its err; one that a newer program wrote ends the service, which
-// must not go on beside it.
+// load reads the rows that are wanted and not there.
 func (t *task) load() error {
 	if len(t.missing) == 0 {
 		return nil
@@ -66,13 +66,32 @@ func (t *task) load() error {
 	missing := t.missing
 	t.missing = t.missing[:0]
 	return t.table.GetAll(missing, func(key string, b []byte) error {
-		r := t.rows[key]
-		r.err = t.set.decode(r, b)
-		if errors.Is(r.err, schemas.ErrNewerState) {
-			return newer(t, key, r.err)
-		}
+		t.rows[key].bytes = b
 		return nil
 	})
+}
+
+// open decodes a row that is loaded. One that cannot be read says so in its err;
+// one that a newer program wrote ends the service, which must not go on beside it.
+func (t *task) open(r *row) error {
+	if r.opened {
+		return nil
+	}
+	r.opened = true
+	if r.err = t.set.decode(r, r.bytes); errors.Is(r.err, schemas.ErrNewerState) {
+		return newer(t, r.key, r.err)
+	}
+	return nil
+}
+
+// deadline is when a row that is loaded wants to run, zero for never. It need not
+// be opened for that: most entries of the index that are met are stale.
+func (t *task) deadline(r *row) (time.Time, error) {
+	if r.opened || r.bytes == nil {
+		return r.frame.deadline(), r.err
+	}
+	at, _, err := t.set.glance(r.bytes)
+	return at, err
 }
 
 // release lets go of the rows that a transaction worked on. The table has what
@@ -124,13 +143,9 @@ func (t *task) flush(at time.Time) error {
 }
 
 // current is a row's bytes as the steps so far have left them.
-func (t *task) current(r *row) ([]byte, error) {
+func (r *row) current() []byte {
 	if r.dirty {
-		return r.staged, nil
+		return r.staged
 	}
-	b, err := t.table.Get(r.key)
-	if err != nil {
-		return nil, fmt.Errorf("read row %q: %w", r.key[1:], err)
-	}
-	return b, nil
+	return r.bytes
 }

@@ -70,14 +70,18 @@ func (w *worker) fireNext(ctx context.Context, x *transaction, t *task, horizon 
 	if err := t.load(); err != nil {
 		return 0, false, err
 	}
+	due, err := t.deadline(r)
+	if err == nil && !due.Equal(at) {
+		t.table.Drop() // stale: the row has moved on
+		return 0, true, nil
+	}
+	if err := t.open(r); err != nil {
+		return 0, false, err
+	}
 	if r.err != nil { // a person must look; the other rows' timers go on
 		w.log.Error("a due timer is dropped: its row cannot be read", "set", t.set.full, "key", key[1:], "deadline", at, "error", r.err)
 		w.metrics.dead(w.plan.service.Name, causeDefect)
 		t.table.Drop()
-		return 0, true, nil
-	}
-	if due := r.frame.deadline(); !due.Equal(at) {
-		t.table.Drop() // stale: the row has moved on
 		return 0, true, nil
 	}
 	t.table.Pop()
@@ -245,8 +249,9 @@ func (t *task) nextDeadline() (time.Time, *row, error) {
 		if err := t.load(); err != nil {
 			return time.Time{}, nil, err
 		}
-		if r.err != nil || r.frame.deadline().Equal(at) {
-			return at, r, nil
+		due, err := t.deadline(r)
+		if err != nil || due.Equal(at) {
+			return at, r, t.open(r)
 		}
 		t.table.Drop()
 	}
