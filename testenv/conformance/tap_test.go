@@ -19,6 +19,7 @@ import (
 // faults that need no broker's help, and so can be had on any.
 type tap struct {
 	asked    func(api kmsg.Key)                // before a request goes out; while it waits, so do the client's others
+	askedBy  func(api kmsg.Key, client string) // the same, with the client's name
 	answered func(api kmsg.Key, answer []byte) // before an answer is read; while it waits, only its connection does
 }
 
@@ -41,15 +42,18 @@ type tapped struct {
 	rest  []byte              // of an answer
 }
 
-// Write takes one request: its size, what is asked, a version, a correlation ID.
+// Write takes one request: its size, what is asked, a version, a correlation ID, a client.
 func (c *tapped) Write(p []byte) (int, error) {
-	if len(p) >= 12 {
+	if len(p) >= 14 {
 		api := kmsg.Key(binary.BigEndian.Uint16(p[4:]))
 		c.mu.Lock()
 		c.asked[binary.BigEndian.Uint32(p[8:])] = api
 		c.mu.Unlock()
 		if c.tap.asked != nil {
 			c.tap.asked(api)
+		}
+		if name := binary.BigEndian.Uint16(p[12:]); c.tap.askedBy != nil && len(p) >= 14+int(name) {
+			c.tap.askedBy(api, string(p[14:14+name]))
 		}
 	}
 	return c.Conn.Write(p)

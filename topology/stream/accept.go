@@ -15,6 +15,9 @@ import (
 // receive makes a polled record an input; false if there is nothing more to do for
 // it. What no step can be given is buried. An error aborts the whole transaction.
 func (w *worker) receive(ctx context.Context, x *transaction, t *task, r *kgo.Record, in *input) (wanted bool, err error) {
+	if !w.admit(x, r) {
+		return false, nil
+	}
 	wanted, err = w.decode(ctx, t, r, in)
 	var refused *refusedInput
 	if errors.As(err, &refused) {
@@ -58,6 +61,8 @@ func (w *worker) decode(ctx context.Context, t *task, r *kgo.Record, in *input) 
 		}
 		return false, &refusedInput{cause, err, ""}
 	}
+	w.flight.enter(w.flight.record(r)) // not before: to wait for the registry is no fault of the record
+	defer w.flight.leave()
 	h := t.set.messages[f.Type]
 	if h == nil {
 		return false, nil
@@ -222,15 +227,20 @@ func (w *worker) unpark(ctx context.Context, x *transaction, t *task, r *row) er
 		if err := t.set.parked.Decode(b, &p); err != nil {
 			return fmt.Errorf("read parked input: %w", err)
 		}
+		record := p.record()
 		in := &input{}
-		wanted, err := w.decode(ctx, t, p.record(), in)
+		admitted, wanted := w.admit(x, record), false
+		if admitted {
+			wanted, err = w.decode(ctx, t, record, in)
+		}
 		if lerr := t.load(); lerr != nil {
 			return lerr
 		}
 		var refused *refusedInput
 		switch {
+		case !admitted:
 		case errors.As(err, &refused):
-			w.bury(x, p.record(), refused.cause, refused.err, p.Attempts, refused.order)
+			w.bury(x, record, refused.cause, refused.err, p.Attempts, refused.order)
 		case err != nil:
 			return err
 		case wanted:

@@ -69,6 +69,7 @@ type Limits struct {
 	KeyBytes           int           // of an input; a longer one makes it a dead letter; 1 KiB
 	RowCacheBytes      int64         // rows of a service kept in memory by this process, shared among its tasks, beside what no checkpoint has written yet; 256 MiB
 	ParkedPerKey       int           // inputs waiting under one key; the next is a dead letter; 1,000
+	QuarantineAfter    int           // ends of the process while one record, or one timer, was run; then it is a dead letter and not run; 3
 	ParkAttempts       int           // tries of a parked input before it is a dead letter; 10
 	EffectsAtOnce      int           // calls in flight, an effect and worker; 32
 	EffectAttempts     int           // tries of a call; the last may answer "unknown"; 6
@@ -99,6 +100,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.KeyBytes, 1<<10)
 	def(&l.RowCacheBytes, 256<<20)
 	def(&l.ParkedPerKey, 1000)
+	def(&l.QuarantineAfter, 3)
 	def(&l.ParkAttempts, 10)
 	def(&l.EffectsAtOnce, 32)
 	def(&l.EffectAttempts, 6)

@@ -17,15 +17,16 @@ import (
 
 // Causes of a dead letter: what people group by.
 const (
-	causeFraming   = "framing"   // no magic byte, or cut short before the schema's ID
-	causeSchema    = "schema"    // the registry knows no such schema
-	causeBody      = "body"      // the bytes are not what the schema says
-	causePartition = "partition" // the key lies where another partitioner puts it
-	causeKey       = "key"       // no key, or too long a one
-	causePoison    = "poison"    // the step says that it can never be used
-	causeDefect    = "defect"    // the step failed in a way its author did not expect
-	causeAttempts  = "attempts"  // parked too often
-	causeParked    = "parked"    // too many inputs wait under its key, or it is too large to wait
+	causeFraming    = "framing"    // no magic byte, or cut short before the schema's ID
+	causeSchema     = "schema"     // the registry knows no such schema
+	causeBody       = "body"       // the bytes are not what the schema says
+	causePartition  = "partition"  // the key lies where another partitioner puts it
+	causeKey        = "key"        // no key, or too long a one
+	causePoison     = "poison"     // the step says that it can never be used
+	causeDefect     = "defect"     // the step failed in a way its author did not expect
+	causeAttempts   = "attempts"   // parked too often
+	causeQuarantine = "quarantine" // the process ended too often while it was run
+	causeParked     = "parked"     // too many inputs wait under its key, or it is too large to wait
 )
 
 // Headers that a dead letter carries beside its source's own.

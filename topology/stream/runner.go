@@ -22,6 +22,7 @@ type Runner struct {
 	views   []*view
 	widths  *widths
 	outbox  *Outbox
+	hangar  *hangar
 	workers []*worker
 	ends    map[string]map[int32]int64
 
@@ -80,6 +81,12 @@ func (r *Runner) connect(ctx context.Context) error {
 	if r.outbox, err = newOutbox(c, wire); err != nil {
 		return err
 	}
+	if r.hangar, err = openHangar(c.Store.Dir(), len(r.plans)*c.Workers+len(r.views)); err != nil {
+		return err
+	}
+	for n, v := range r.views {
+		v.flight = r.hangar.flight(len(r.plans)*c.Workers+n, v.name)
+	}
 	for _, p := range r.plans {
 		if len(p.inputs()) == 0 {
 			continue
@@ -89,6 +96,7 @@ func (r *Runner) connect(ctx context.Context) error {
 				name: fmt.Sprintf("%s.%s.%d", p.service.Name, c.Instance, n), config: c, limits: c.Limits, plan: p, wire: wire,
 				outbox: r.outbox, log: c.Log.With("service", p.service.Name, "worker", n), metrics: c.Metrics,
 			}
+			w.flight = r.hangar.flight(len(r.workers), p.service.Name)
 			w.ready = func(is bool) { r.set(w.name, is) }
 			w.alarm = c.Clock.Alarm(w.name, w.wake)
 			r.workers = append(r.workers, w)
@@ -191,6 +199,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 	err := g.Wait()
 	r.outbox.close()
+	err = errors.Join(err, r.hangar.close())
 	r.config.Clock.Tide().Busy(r.config.Instance+" restoring", 0)
 	if errors.Is(err, context.Canceled) {
 		return nil

@@ -74,6 +74,8 @@ func (w *worker) run(x *transaction, in *input) error {
 		}
 		in.turn.Beside = in.beside.state
 	}
+	w.flight.enter(w.flight.of(in))
+	defer w.flight.leave()
 	wasDirty, first := r.dirty, x.touch(in.task, r)
 	started := time.Now()
 	err := w.step(x, in, r)

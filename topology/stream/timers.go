@@ -124,6 +124,9 @@ func (w *worker) ring(x *transaction, t *task, r *row, tm armed) error {
 	}
 	at := time.UnixMilli(tm.At).UTC()
 	key := r.key[1:]
+	if !w.admitTimer(x, t, key, tm) {
+		return nil
+	}
 	in := &input{task: t, key: key, row: r, handler: h, turn: topology.Turn{Now: at, Cause: topology.Cause{
 		Envelope: r.frame.envelope(), Key: key, Timer: tm.Name, Discriminator: tm.Discriminator,
 	}}}

@@ -10,15 +10,16 @@ import (
 
 // transaction stages what one commit will make true.
 type transaction struct {
-	began   time.Time
-	inputs  int
-	bytes   int // of what it stages
-	touched []touched
-	parked  []parkedChange
-	outputs []*kgo.Record
-	started []startedIntent
-	ended   []string // intents whose outcome has come
-	slab    slab
+	began    time.Time
+	inputs   int
+	bytes    int // of what it stages
+	touched  []touched
+	parked   []parkedChange
+	outputs  []*kgo.Record
+	started  []startedIntent
+	ended    []string   // intents whose outcome has come
+	suspects []inFlight // that are over once this is committed
+	slab     slab
 }
 
 // touched is a row that the transaction changes.

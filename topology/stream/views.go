@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -22,6 +23,7 @@ type view struct {
 	handlers map[string]*viewHandler
 	topics   []string
 	metrics  *Metrics
+	flight   *flight
 }
 
 type viewHandler struct {
@@ -102,6 +104,21 @@ func (v *view) see(ctx context.Context, r *kgo.Record) error {
 	if r.Attrs.IsControl() {
 		return nil
 	}
+	f := v.flight.record(r)
+	ends := v.flight.hangar.ends(f)
+	if ends >= v.config.Limits.QuarantineAfter {
+		v.metrics.undecodable(v.name)
+		v.config.Log.Error("a view goes on without a record: the process ended while it was read", "view", v.name, "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "times", ends)
+		return nil
+	}
+	err := v.take(ctx, r, f)
+	if ends > 0 && err == nil {
+		v.flight.hangar.acquit([]inFlight{f})
+	}
+	return err
+}
+
+func (v *view) take(ctx context.Context, r *kgo.Record, what inFlight) error {
 	if r.Value == nil {
 		for _, h := range v.handlers {
 			if h.Erase != nil {
@@ -129,14 +146,28 @@ func (v *view) see(ctx context.Context, r *kgo.Record) error {
 		if h == nil {
 			return nil
 		}
+		v.flight.enter(what) // not before: to wait for the registry is no fault of the record
+		defer v.flight.leave()
 		e, message, err := h.decode(f)
 		if err != nil {
 			v.metrics.undecodable(v.name)
 			return nil
 		}
-		h.Apply(message, topology.Cause{Envelope: e, Key: string(r.Key), Topic: r.Topic[len(v.config.Prefix):], Partition: r.Partition, Offset: r.Offset})
+		v.apply(h, message, topology.Cause{Envelope: e, Key: string(r.Key), Topic: r.Topic[len(v.config.Prefix):], Partition: r.Partition, Offset: r.Offset})
 		return nil
 	}
+}
+
+// apply runs a view's handler. A view owns no decision, and reads all from the
+// start each time: what it cannot take it goes on without, and says so.
+func (v *view) apply(h *viewHandler, message any, origin topology.Cause) {
+	defer func() {
+		if p := recover(); p != nil {
+			v.metrics.undecodable(v.name)
+			v.config.Log.Error("a view panics and goes on without a record", "view", v.name, "topic", origin.Topic, "partition", origin.Partition, "offset", origin.Offset, "panic", p, "at", firstFrames(debug.Stack()))
+		}
+	}()
+	h.Apply(message, origin)
 }
 
 // errNotReady is returned by readiness checks.

@@ -33,6 +33,7 @@ type worker struct {
 	alarm   clock.Alarm
 	breaker breaker
 	ready   func(bool)
+	flight  *flight
 
 	// of one session
 	session  *kgo.GroupTransactSession
@@ -535,6 +536,7 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 	if err := w.rehearse(AtApplied); err != nil {
 		return err
 	}
+	w.flight.hangar.acquit(x.suspects)
 	w.effects.ended(x.ended)
 	for _, s := range x.started {
 		w.effects.start(s.task, s.key, s.envelope, s.intent, false)

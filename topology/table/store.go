@@ -15,6 +15,7 @@ import (
 // Store is the one database of a process.
 type Store struct {
 	disk disk
+	dir  string
 	temp string
 
 	mu sync.Mutex // of the last incarnation
@@ -57,6 +58,7 @@ func Open(c Config) (*Store, error) {
 		}
 		c.Dir, s.temp = dir, dir
 	}
+	s.dir = c.Dir
 	o := badger.DefaultOptions(c.Dir).WithLogger(nil).WithDetectConflicts(false).WithMetricsEnabled(false).
 		WithMemTableSize(c.MemTable).WithNumMemtables(2).WithValueLogFileSize(64 << 20).
 		WithCompression(options.None).WithBlockCacheSize(0).WithIndexCacheSize(0).
@@ -67,6 +69,15 @@ func Open(c Config) (*Store, error) {
 	}
 	s.disk = onDisk{db}
 	return s, nil
+}
+
+// Dir is where the database lies, "" if that goes with it: another file that is of
+// this place among its like may lie there.
+func (s *Store) Dir() string {
+	if s.temp != "" {
+		return ""
+	}
+	return s.dir
 }
 
 // Close closes the database. Tasks must have been closed before.

@@ -1,0 +1,243 @@
+package stream
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// A step that panics is caught. One that exits, overflows its stack or eats all
+// memory ends the process, and the next one polls the same record and ends too.
+// So the process writes down what it is about to run, in memory that it shares
+// with a file: a kill leaves it there, and it costs a few nanoseconds. A start
+// that finds something there counts it; what was found often enough is buried
+// without being run.
+//
+// The file holds what the process has in flight now, a cell a worker, and the
+// suspects of earlier ends. It outlives the process, not the machine: a power cut
+// may forget a count, and one end more is needed.
+const (
+	flightFile   = "in-flight"
+	flightMark   = 0x746c6601 // of this layout
+	flightHeader = 8          // mark
+	maxSuspects  = 256        // beyond, the one that was met least often is forgotten
+	suspectSize  = 32         // cause, partition, offset, count
+	cellSize     = 64         // selector, two causes: the selected one is whole
+	causeSize    = 24
+)
+
+// inFlight is what a worker runs: a record by its source, or a timer.
+type inFlight struct {
+	what      uint64 // hash of service and topic, or of service, set, key and timer
+	partition int64  // -1 for a timer
+	offset    int64  // or deadline
+}
+
+// hangar holds what the workers of a process have in flight.
+type hangar struct {
+	mu       sync.Mutex
+	page     []byte
+	suspects map[inFlight]uint64 // times that the process ended on it
+	any      atomic.Bool         // there are suspects
+	close    func() error
+}
+
+// openHangar reads what an earlier process left behind, and makes room for so
+// many workers.
+func openHangar(dir string, workers int) (*hangar, error) {
+	h := &hangar{suspects: map[inFlight]uint64{}, close: func() error { return nil }}
+	size := flightHeader + maxSuspects*suspectSize + workers*cellSize
+	if dir == "" {
+		h.page = make([]byte, size)
+		return h, nil
+	}
+	path := filepath.Join(dir, flightFile)
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("read what was in flight: %w", err)
+	}
+	h.recall(old)
+	h.page = make([]byte, size)
+	binary.LittleEndian.PutUint32(h.page, flightMark)
+	h.save()
+	if h.page, h.close, err = share(path, h.page); err != nil {
+		return nil, fmt.Errorf("write down what is in flight: %w", err)
+	}
+	return h, nil
+}
+
+// recall takes the suspects from a page, and adds what was in flight when its
+// process ended. A page of another layout says nothing.
+func (h *hangar) recall(page []byte) {
+	cells := flightHeader + maxSuspects*suspectSize
+	if len(page) < cells || binary.LittleEndian.Uint32(page) != flightMark {
+		return
+	}
+	for i := range maxSuspects {
+		b := page[flightHeader+i*suspectSize:]
+		if n := binary.LittleEndian.Uint64(b[causeSize:]); n > 0 {
+			h.suspects[causeAt(b)] = n
+		}
+	}
+	for b := page[cells:]; len(b) >= cellSize; b = b[cellSize:] {
+		if at := binary.LittleEndian.Uint64(b); at == 1 || at == 2 {
+			h.suspects[causeAt(b[8+(at-1)*causeSize:])]++
+		}
+	}
+	h.any.Store(len(h.suspects) > 0)
+}
+
+func causeAt(b []byte) inFlight {
+	return inFlight{binary.LittleEndian.Uint64(b), int64(binary.LittleEndian.Uint64(b[8:])), int64(binary.LittleEndian.Uint64(b[16:]))}
+}
+
+func (f inFlight) put(b []byte) {
+	binary.LittleEndian.PutUint64(b, f.what)
+	binary.LittleEndian.PutUint64(b[8:], uint64(f.partition))
+	binary.LittleEndian.PutUint64(b[16:], uint64(f.offset))
+}
+
+// save writes the suspects down. A count is written last and taken away first,
+// so that a kill in between leaves no entry that is half of another.
+func (h *hangar) save() {
+	type suspect struct {
+		inFlight
+		n uint64
+	}
+	var list []suspect
+	for f, n := range h.suspects {
+		list = append(list, suspect{f, n})
+	}
+	slices.SortFunc(list, func(a, b suspect) int { return int(b.n) - int(a.n) })
+	for i := range maxSuspects {
+		b := h.page[flightHeader+i*suspectSize:]
+		count := word(b[causeSize:])
+		count.Store(0)
+		if i < len(list) {
+			list[i].put(b)
+			count.Store(list[i].n)
+		}
+	}
+	h.any.Store(len(h.suspects) > 0)
+}
+
+// word is eight bytes of the page that are written at once.
+func word(b []byte) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(&b[0])) }
+
+// acquit forgets suspects whose transaction was committed.
+func (h *hangar) acquit(list []inFlight) {
+	if len(list) == 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range list {
+		delete(h.suspects, f)
+	}
+	h.save()
+}
+
+// ends is how often the process has ended on it.
+func (h *hangar) ends(f inFlight) int {
+	if !h.any.Load() {
+		return 0
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return int(h.suspects[f])
+}
+
+// flight is a worker's place in the hangar.
+type flight struct {
+	hangar  *hangar
+	service string
+	cell    []byte
+	topics  map[string]uint64
+}
+
+func (h *hangar) flight(worker int, service string) *flight {
+	at := flightHeader + maxSuspects*suspectSize + worker*cellSize
+	return &flight{hangar: h, service: service, cell: h.page[at : at+cellSize], topics: map[string]uint64{}}
+}
+
+// record names a record.
+func (f *flight) record(r *kgo.Record) inFlight {
+	what, known := f.topics[r.Topic]
+	if !known {
+		what = hash(f.service, r.Topic)
+		f.topics[r.Topic] = what
+	}
+	return inFlight{what, int64(r.Partition), r.Offset}
+}
+
+// timer names a timer of a row.
+func (f *flight) timer(t *task, key, name, discriminator string, at time.Time) inFlight {
+	return inFlight{hash(f.service, t.set.full, key, name, discriminator), -1, at.UnixMilli()}
+}
+
+// of names an input.
+func (f *flight) of(in *input) inFlight {
+	if in.record != nil {
+		return f.record(in.record)
+	}
+	return f.timer(in.task, in.key, in.turn.Cause.Timer, in.turn.Cause.Discriminator, in.turn.Now)
+}
+
+func hash(parts ...string) uint64 {
+	h := fnv.New64a()
+	for _, p := range parts {
+		_, _ = h.Write([]byte(p)) // never fails
+		_, _ = h.Write([]byte{0})
+	}
+	return h.Sum64()
+}
+
+// enter says what is run now; leave, that it has come back.
+func (f *flight) enter(what inFlight) {
+	at := word(f.cell)
+	next := at.Load()%2 + 1 // the one that is not selected, or the second
+	what.put(f.cell[8+(next-1)*causeSize:])
+	at.Store(next)
+}
+
+func (f *flight) leave() { word(f.cell).Store(0) }
+
+// admit says whether a record may be run, or buries it: it has ended the process
+// too often. Nothing of it is read, since to read it may be what kills.
+func (w *worker) admit(x *transaction, r *kgo.Record) bool {
+	f := w.flight.record(r)
+	ends := w.flight.hangar.ends(f)
+	if ends > 0 {
+		x.suspects = append(x.suspects, f)
+	}
+	if ends >= w.limits.QuarantineAfter {
+		w.bury(x, r, causeQuarantine, fmt.Errorf("the process ended %d times while this record was run", ends), int32(ends), "")
+		return false
+	}
+	return true
+}
+
+// admitTimer is admit for a timer, of which nothing can be buried.
+func (w *worker) admitTimer(x *transaction, t *task, key string, tm armed) bool {
+	f := w.flight.timer(t, key, tm.Name, tm.Discriminator, time.UnixMilli(tm.At))
+	ends := w.flight.hangar.ends(f)
+	if ends > 0 {
+		x.suspects = append(x.suspects, f)
+	}
+	if ends >= w.limits.QuarantineAfter {
+		w.log.Error("a timer is dropped: the process ended while its step was run", "timer", tm.Name, "key", key, "deadline", tm.At, "times", ends)
+		w.metrics.dead(w.plan.service.Name, causeQuarantine)
+		return false
+	}
+	return true
+}
