@@ -13,7 +13,7 @@ import (
 )
 
 func stateCommand(o *options) *cobra.Command {
-	c := &cobra.Command{Use: "state", Short: "What lies in a state directory"}
+	c := &cobra.Command{Use: "state", Short: "What services know, on disk and on their changelogs"}
 	c.AddCommand(&cobra.Command{
 		Use: "verify", Short: "Compare a state directory with the changelogs it trails", Args: cobra.NoArgs,
 		Long: `Compare every row in a state directory with its changelog, up to where the
@@ -42,7 +42,7 @@ changelog than there is (made anew, or cut) is named; a start restores it whole.
 			}
 			return tell(cmd.OutOrStdout(), verified)
 		},
-	})
+	}, rebuildCommand(o))
 	return c
 }
 

@@ -1,0 +1,149 @@
+package conformance
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/topology"
+	"troupe/topology/stream"
+)
+
+// rebuild prepares one of a service that has stopped.
+func (b *bench) rebuild(service topology.Service) (*stream.Rebuild, error) {
+	b.t.Helper()
+	r, err := stream.NewRebuild(b.t.Context(), stream.Config{Brokers: b.brokers, Prefix: b.prefix, Estate: b.estate, Wire: b.wire}, service, stream.ByEvent)
+	if err == nil {
+		b.t.Cleanup(func() {
+			if err := r.Close(); err != nil {
+				b.t.Error(err)
+			}
+		})
+	}
+	return r, err
+}
+
+// compared is how many rows there are, and what differs.
+func (b *bench) compared(service topology.Service) (r *stream.Rebuild, rows int, differs []string) {
+	b.t.Helper()
+	r, err := b.rebuild(service)
+	if err == nil {
+		err = r.Compare(b.t.Context(), func(int64) {})
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, t := range r.Tasks {
+		rows += t.Rows
+		for _, d := range t.Differs {
+			differs = append(differs, d.Key+" "+d.What)
+		}
+	}
+	return r, rows, differs
+}
+
+// everything is a service with a row that parks, one that fails, timers that fire
+// or are left, and one that ends.
+func everything() topology.Service {
+	parked := map[string]int{}
+	return counting(func(c *count, e placedRead, turn *topology.Turn) error {
+		switch order := turn.Cause.Envelope.Order; {
+		case order == "parks" && parked[order] == 0:
+			parked[order]++
+			return topology.Park(time.Hour, "not yet")
+		case order == "fails":
+			panic("as it always did")
+		case strings.HasPrefix(order, "rings"):
+			turn.At(turn.Now.Add(time.Hour), "ring", "")
+			return nil
+		case order == "waits":
+			turn.At(turn.Now.Add(1000*time.Hour), "later", "")
+		case order == "ends":
+			turn.End()
+			return nil
+		}
+		return clearing(c, e, turn)
+	}, topology.Due("ring", onRing), topology.Leisure("later", onRing))
+}
+
+// TestRebuild: what a service has come to follows from its inputs. A row that is
+// not what they make it is found and mended, and no other is touched.
+func TestRebuild(t *testing.T) {
+	b := newBench(t)
+	list := append(orders(20), "parks", "fails", "rings-1", "rings-2", "waits", "ends")
+	i := b.start("a", everything())
+	b.publishAll(list)
+	b.settle()
+	if _, err := b.rebuild(everything()); err == nil || !strings.Contains(err.Error(), "stop them all first") {
+		t.Errorf("a rebuild of a service that runs: %v", err)
+	}
+	i.end()
+
+	r, rows, differs := b.compared(everything())
+	if rows != len(list)-2 || len(differs) > 0 { // one failed, one has ended
+		t.Fatalf("%d rows, want %d; %v", rows, len(list)-2, differs)
+	}
+	before := len(b.read("fraud"))
+
+	// A bug, or a hand, has written a row, lost one and left one over.
+	wrong := b.rowOf("web-1")
+	b.sendTo("fraud.state",
+		&kgo.Record{Partition: homeOf("web-0"), Key: []byte("Racme/web-0"), Value: wrong},
+		&kgo.Record{Partition: homeOf("web-2"), Key: []byte("Racme/web-2")},
+		&kgo.Record{Partition: homeOf("nobody"), Key: []byte("Racme/nobody"), Value: wrong},
+		&kgo.Record{Partition: homeOf("web-3"), Key: []byte("Racme/web-3"), Value: []byte("damaged")},
+	)
+	r, _, differs = b.compared(everything())
+	slices.Sort(differs)
+	for n, want := range []string{"acme/nobody is on the changelog", "acme/web-0 ", "acme/web-2 is not on the changelog", "acme/web-3 cannot be read"} {
+		if len(differs) != 4 || !strings.HasPrefix(differs[n], want) {
+			t.Fatalf("differs: %q", differs)
+		}
+	}
+	if err := r.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, differs = b.compared(everything()); len(differs) > 0 {
+		t.Errorf("after it was mended: %q", differs)
+	}
+
+	// Its disk, which knows nothing of all this, reads it like any change.
+	again := b.start("a", everything())
+	b.publishAll(list)
+	b.settle()
+	again.end()
+	if got := len(b.read("fraud")); got != before {
+		t.Errorf("%d facts, want the %d of before: what was mended has forgotten what it had seen", got, before)
+	}
+	b.agrees("a", rows)
+}
+
+// rowOf is an order's row on the changelog.
+func (b *bench) rowOf(order string) (value []byte) {
+	b.t.Helper()
+	for _, r := range b.read("fraud.state") {
+		if string(r.Key) == "Racme/"+order {
+			value = r.Value
+		}
+	}
+	return value
+}
+
+// TestRebuildRefuses what cannot be: inputs are gone.
+func TestRebuildRefuses(t *testing.T) {
+	b := ran(t, orders(20))
+	to := kadm.Offsets{}
+	p := homeOf("web-0")
+	to.AddOffset(b.prefix+"orders", p, 1, -1)
+	if _, err := b.adm.DeleteRecords(t.Context(), to); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.rebuild(counting(clearing))
+	if err == nil || !strings.Contains(err.Error(), "orders/"+string('0'+rune(p))+" begins at offset 1") {
+		t.Errorf("it says %v", err)
+	}
+}
