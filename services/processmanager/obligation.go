@@ -1,6 +1,7 @@
 package processmanager
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -52,6 +53,30 @@ type Condition struct {
 	Part int32  `avro:"part"` // 0 is because; the needs count from 1
 }
 
+// A ledger keeps its lists sorted: events of different topics come in no order,
+// and what it has come to must not hang on it.
+
+func (o Obligation) compare(p Obligation) int {
+	return cmp.Or(o.At.Compare(p.At), cmp.Compare(o.Rule, p.Rule), cmp.Compare(o.Subject, p.Subject))
+}
+
+func (a Answer) compare(b Answer) int {
+	return cmp.Or(cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Topic, b.Topic))
+}
+
+func (c Condition) compare(d Condition) int {
+	return cmp.Or(cmp.Compare(c.Rule, d.Rule), cmp.Compare(c.Part, d.Part))
+}
+
+// with puts a value where it belongs in a sorted list, unless it is there.
+func with[V any](list []V, v V, compare func(V, V) int) []V {
+	i, there := slices.BinarySearchFunc(list, v, compare)
+	if there {
+		return list
+	}
+	return slices.Insert(list, i, v)
+}
+
 // everySubject stands for all subjects of a rule.
 const everySubject = "*"
 
@@ -95,9 +120,7 @@ func matching(patterns []Pattern, e Event) (Pattern, bool) {
 func (l *Ledger) answer(r *Rule, p Pattern, e Event, met bool) (out []closed) {
 	for _, subject := range r.subjects(p, e) {
 		a := Answer{r.Name, subject, e.Topic}
-		if !slices.Contains(l.Answered, a) {
-			l.Answered = append(l.Answered, a)
-		}
+		l.Answered = with(l.Answered, a, Answer.compare)
 		l.Open = slices.DeleteFunc(l.Open, func(o Obligation) bool {
 			if o.Rule != r.Name || subject != everySubject && o.Subject != subject {
 				return false
@@ -132,7 +155,7 @@ func (l *Ledger) open(d *Definition, r *Rule, e Event) (Obligation, bool) {
 		Rule: r.Name, Subject: subject, CauseID: e.ID, CauseType: e.Type, Topic: e.Topic, Offset: e.Offset, At: e.At,
 		Due: d.due(r, e, e.At),
 	}
-	l.Open = append(l.Open, o)
+	l.Open = with(l.Open, o, Obligation.compare)
 	return o, true
 }
 
@@ -143,9 +166,7 @@ func (l *Ledger) conditions(r *Rule, e Event) (part, complete bool) {
 	for i, p := range parts {
 		if _, ok := matching(p, e); ok {
 			part = true
-			if c := (Condition{r.Name, int32(i)}); !slices.Contains(l.Met, c) {
-				l.Met = append(l.Met, c)
-			}
+			l.Met = with(l.Met, Condition{r.Name, int32(i)}, Condition.compare)
 		}
 	}
 	have := 0

@@ -162,14 +162,6 @@ func (b *bench) sweep() {
 }
 
 // needsControl skips a test whose fault only the embedded broker can be told to
-// make.
-func (b *bench) needsControl(what string) {
-	b.t.Helper()
-	if b.broker == nil {
-		b.t.Skip("on the embedded broker only: a real one cannot be told to " + what)
-	}
-}
-
 // instance is one running process's worth of services.
 type instance struct {
 	b      *bench

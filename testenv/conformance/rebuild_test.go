@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -9,14 +10,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"troupe/schemas"
 	"troupe/topology"
+	"troupe/topology/clock"
 	"troupe/topology/stream"
 )
 
 // rebuild prepares one of a service that has stopped.
-func (b *bench) rebuild(service topology.Service) (*stream.Rebuild, error) {
+func (b *bench) rebuild(service topology.Service, by stream.RebuildTime) (*stream.Rebuild, error) {
 	b.t.Helper()
-	r, err := stream.NewRebuild(b.t.Context(), stream.Config{Brokers: b.brokers, Prefix: b.prefix, Estate: b.estate, Wire: b.wire}, service, stream.ByEvent)
+	r, err := stream.NewRebuild(b.t.Context(), stream.Config{Brokers: b.brokers, Prefix: b.prefix, Estate: b.estate, Wire: b.wire}, service, by)
 	if err == nil {
 		b.t.Cleanup(func() {
 			if err := r.Close(); err != nil {
@@ -28,9 +31,9 @@ func (b *bench) rebuild(service topology.Service) (*stream.Rebuild, error) {
 }
 
 // compared is how many rows there are, and what differs.
-func (b *bench) compared(service topology.Service) (r *stream.Rebuild, rows int, differs []string) {
+func (b *bench) compared(service topology.Service, by stream.RebuildTime) (r *stream.Rebuild, rows int, differs []string) {
 	b.t.Helper()
-	r, err := b.rebuild(service)
+	r, err := b.rebuild(service, by)
 	if err == nil {
 		err = r.Compare(b.t.Context(), func(int64) {})
 	}
@@ -78,12 +81,12 @@ func TestRebuild(t *testing.T) {
 	i := b.start("a", everything())
 	b.publishAll(list)
 	b.settle()
-	if _, err := b.rebuild(everything()); err == nil || !strings.Contains(err.Error(), "stop them all first") {
+	if _, err := b.rebuild(everything(), stream.ByEvent); err == nil || !strings.Contains(err.Error(), "stop them all first") {
 		t.Errorf("a rebuild of a service that runs: %v", err)
 	}
 	i.end()
 
-	r, rows, differs := b.compared(everything())
+	_, rows, differs := b.compared(everything(), stream.ByEvent)
 	if rows != len(list)-2 || len(differs) > 0 { // one failed, one has ended
 		t.Fatalf("%d rows, want %d; %v", rows, len(list)-2, differs)
 	}
@@ -97,7 +100,7 @@ func TestRebuild(t *testing.T) {
 		&kgo.Record{Partition: homeOf("nobody"), Key: []byte("Racme/nobody"), Value: wrong},
 		&kgo.Record{Partition: homeOf("web-3"), Key: []byte("Racme/web-3"), Value: []byte("damaged")},
 	)
-	r, _, differs = b.compared(everything())
+	r, _, differs := b.compared(everything(), stream.ByEvent)
 	slices.Sort(differs)
 	for n, want := range []string{"acme/nobody is on the changelog", "acme/web-0 ", "acme/web-2 is not on the changelog", "acme/web-3 cannot be read"} {
 		if len(differs) != 4 || !strings.HasPrefix(differs[n], want) {
@@ -107,7 +110,7 @@ func TestRebuild(t *testing.T) {
 	if err := r.Apply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, differs = b.compared(everything()); len(differs) > 0 {
+	if _, _, differs = b.compared(everything(), stream.ByEvent); len(differs) > 0 {
 		t.Errorf("after it was mended: %q", differs)
 	}
 
@@ -142,8 +145,43 @@ func TestRebuildRefuses(t *testing.T) {
 	if _, err := b.adm.DeleteRecords(t.Context(), to); err != nil {
 		t.Fatal(err)
 	}
-	_, err := b.rebuild(counting(clearing))
+	_, err := b.rebuild(counting(clearing), stream.ByEvent)
 	if err == nil || !strings.Contains(err.Error(), "orders/"+string('0'+rune(p))+" begins at offset 1") {
 		t.Errorf("it says %v", err)
+	}
+}
+
+// TestRebuildByRecord: under the wall's clock an input stands for when its record
+// was written, whenever what it tells of occurred, and timers fire between.
+func TestRebuildByRecord(t *testing.T) {
+	b := newBench(t)
+	b.quick = clock.Wall()
+	service := func() topology.Service {
+		return counting(func(c *count, e placedRead, turn *topology.Turn) error {
+			turn.At(turn.Now.Add(time.Hour), "ring", "") // long ago: it fires at once
+			if c.Rings > 0 {
+				c.Orders += 100 // had a ring between
+			}
+			c.Orders++
+			return nil
+		}, topology.Due("ring", onRing))
+	}
+	i := b.start("a", service())
+	list := orders(8)
+	for n := range 3 {
+		for _, o := range list {
+			m := placed(o)
+			m.ID = schemas.FactID("placed", o, strconv.Itoa(n))
+			value, err := b.wire.Encode("orders", m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.put(o, homeOf(o), value)
+		}
+		b.until("each has rung", func() bool { return len(b.read("fraud")) == (n+1)*len(list) })
+	}
+	i.end()
+	if _, rows, differs := b.compared(service(), stream.ByRecord); rows != len(list) || len(differs) > 0 {
+		t.Errorf("%d rows, want %d; %q", rows, len(list), differs)
 	}
 }
