@@ -322,8 +322,9 @@ func (r *Rebuild) run(ctx context.Context, rt *RebuildTask, horizon time.Time, t
 	}
 	t := &task{
 		id: taskID{rt.set.name, rt.partition}, home: partitionKey(rt.partition, rt.set.width), set: rt.set, table: state,
-		rows: map[string]*row{}, limit: r.config.Limits.RowCacheBytes,
+		rows: map[string]*row{},
 	}
+	state.Cache(r.config.Limits.RowCacheBytes)
 	run := &rerun{worker: r.worker, clock: r.clock, task: t, x: &transaction{}, by: r.by}
 	r.clock.now = time.Time{}
 	ctx, stop := context.WithCancel(ctx)
@@ -417,10 +418,14 @@ func (u *rerun) input(ctx context.Context, rec *kgo.Record) error {
 		return err
 	}
 	if u.by == ByEvent {
-		if err := u.until(ctx, in.turn.Now); err != nil {
+		err := u.task.load() // before the clock moves, which lets go of all rows
+		if err == nil {
+			err = u.until(ctx, in.turn.Now)
+		}
+		if err != nil {
 			return err
 		}
-		in.want() // a timer may have ended the row
+		in.want()
 	}
 	if err := u.task.load(); err != nil {
 		return err
@@ -472,6 +477,7 @@ func (u *rerun) timers(ctx context.Context, horizon time.Time) error {
 
 // commit makes what was staged the state, as if the broker had said yes.
 func (u *rerun) commit() error {
+	defer u.task.release()
 	if u.x.empty() && len(u.x.parked) == 0 {
 		return nil
 	}
