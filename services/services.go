@@ -33,7 +33,8 @@ type Config struct {
 	Transport http.RoundTripper                                                    // of calls to partners; nil: the network
 	DialMail  func(ctx context.Context, network, address string) (net.Conn, error) // nil: the network
 
-	Unknown []string // ledgers that reconciliation cannot know here: orders, payments, stock
+	Process *processmanager.Definition // nil: the default; it is only read
+	Unknown []string                   // ledgers that reconciliation cannot know here: orders, payments, stock
 
 	Now func() time.Time // business time, for what people are shown
 }
@@ -54,9 +55,11 @@ func New(c Config) (Contexts, error) {
 	if err != nil {
 		return Contexts{}, fmt.Errorf("payment policy: %w", err)
 	}
-	process, err := processmanager.DefaultDefinition()
-	if err != nil {
-		return Contexts{}, fmt.Errorf("process definition: %w", err)
+	process := c.Process
+	if process == nil {
+		if process, err = processmanager.DefaultDefinition(); err != nil {
+			return Contexts{}, fmt.Errorf("process definition: %w", err)
+		}
 	}
 	rules, err := reconciliation.DefaultRules()
 	if err == nil {

@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -76,11 +77,12 @@ const (
 	mailOnce        = "mail_once"              // at most one mail a fact
 	exceptionSource = "exception_names_source" // topic, offset and cause
 	effectOnce      = "effect_answered_once"   // one outcome an intent
+	atRest          = "open_and_reported"      // once nothing is due, an order is closed or somebody was told
 )
 
 var invariants = []string{
 	oneWriter, readable, eventOnce, eventBytes, keyed, sequence, stockNotBelow, linesAddUp, shipsReleased, capturedWithin, capturedOnce,
-	refundedWithin, accounted, reserved, matched, mismatchOnce, mailOnce, exceptionSource, effectOnce,
+	refundedWithin, accounted, reserved, matched, mismatchOnce, mailOnce, exceptionSource, effectOnce, atRest,
 }
 
 // maxExamples bounds what is kept of one invariant.
@@ -108,6 +110,7 @@ type Checker struct {
 	differs    map[string]bool // mismatch → open
 	mails      map[string]bool
 	answers    map[string]string // inbox and intent → event
+	rest       bool
 }
 
 type told struct{ digest [32]byte }
@@ -116,11 +119,8 @@ type numbered struct{ last int64 }
 
 // New makes a checker for topics with these numbers of partitions.
 func New(wire *schemas.Wire, estate topology.Estate, partitions map[string]int32) (*Checker, error) {
-	c := &Checker{
-		wire: wire, estate: estate, partitions: partitions, readers: map[string]*schemas.FieldReader{}, counts: map[string]int{},
-		seen: map[string]told{}, aggregates: map[string]numbered{}, orders: map[string]*order{}, differs: map[string]bool{},
-		mails: map[string]bool{}, answers: map[string]string{},
-	}
+	c := &Checker{wire: wire, estate: estate, partitions: partitions, readers: map[string]*schemas.FieldReader{}}
+	c.Reset()
 	for name, b := range books {
 		reader, err := schemas.NewFieldReader(wire, name, b.fields)
 		if err != nil {
@@ -130,6 +130,24 @@ func New(wire *schemas.Wire, estate topology.Estate, partitions map[string]int32
 	}
 	return c, nil
 }
+
+// Reset forgets all records. What it knows of the schemas stays: making that costs
+// more than checking a short log.
+func (c *Checker) Reset() {
+	*c = Checker{
+		wire: c.wire, estate: c.estate, partitions: c.partitions, readers: c.readers, counts: map[string]int{},
+		seen: map[string]told{}, aggregates: map[string]numbered{}, orders: map[string]*order{}, differs: map[string]bool{},
+		mails: map[string]bool{}, answers: map[string]string{},
+	}
+}
+
+// AtRest says that the log has ended and nothing is due any more: no answer is
+// under way, and what is not closed must have been reported.
+func (c *Checker) AtRest() { c.rest = true }
+
+// Found is what was found so far, at most maxExamples of each invariant. What
+// needs an order as a whole is found by Report.
+func (c *Checker) Found() []Violation { return c.examples }
 
 // Topics lists what a checker wants to read: every public topic and every inbox.
 func Topics(e topology.Estate) (out []string) {
@@ -297,8 +315,8 @@ func (c *Checker) answer(in input) {
 
 // Report judges what can only be judged at the end, and sums up.
 func (c *Checker) Report() Report {
-	for key, o := range c.orders {
-		c.judge(key, o)
+	for _, key := range slices.Sorted(maps.Keys(c.orders)) {
+		c.judge(key, c.orders[key])
 	}
 	r := Report{Records: c.records, Violations: map[string]int{}, Examples: c.examples}
 	for _, name := range invariants {

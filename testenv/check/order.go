@@ -29,6 +29,8 @@ type order struct {
 	units                   map[string]*matching // by shipment line
 	documents               map[string][]billed
 	reported                int // mismatches of shipments and invoices that are open or accepted
+	overdue, persons        int // obligations that are overdue, people who were asked
+	differs                 int // mismatches of any kind that are open
 }
 
 // matching is what left and what was billed of a shipment line.
@@ -67,6 +69,9 @@ var books = map[string]book{
 	"FlowStarted":         {nil, func(_ *Checker, o *order, _ input) { o.flow = true }},
 	"FlowClosed":          {nil, func(_ *Checker, o *order, in input) { o.closed, o.closedAt = true, in.OccurredAt }},
 	"FlowPhaseChanged":    {[]string{"phase"}, func(_ *Checker, o *order, in input) { o.phase = in.text("phase") }},
+	"ObligationOverdue":   {nil, func(_ *Checker, o *order, _ input) { o.overdue++ }},
+	"ObligationMet":       {nil, func(_ *Checker, o *order, _ input) { o.overdue-- }},
+	"PersonNeeded":        {nil, func(_ *Checker, o *order, _ input) { o.persons++ }},
 	"FraudCleared":        {nil, func(_ *Checker, o *order, _ input) { o.cleared = true }},
 	"PaymentAuthorized":   {[]string{"authorisation", "amount", "outstanding"}, bookSecured},
 	"PaymentReceived":     {[]string{"receipt", "amount", "outstanding"}, bookSecured},
@@ -221,6 +226,7 @@ func bookDetected(c *Checker, o *order, in input) {
 		return
 	}
 	c.differs[in.text("mismatchId")] = true
+	o.differs++
 	if ofGoods(in) {
 		o.reported++
 	}
@@ -230,8 +236,11 @@ func bookDetected(c *Checker, o *order, in input) {
 func ofGoods(in input) bool { return slices.Contains([]int64{1, 3, 6, 7, 8}, in.number("number")) }
 
 func bookSettled(c *Checker, o *order, in input) {
-	if c.differs[in.text("mismatchId")] && ofGoods(in) {
-		o.reported--
+	if c.differs[in.text("mismatchId")] {
+		o.differs--
+		if ofGoods(in) {
+			o.reported--
+		}
 	}
 	c.differs[in.text("mismatchId")] = false
 	if in.Type == "MismatchAccepted" && ofGoods(in) {
@@ -256,7 +265,7 @@ func bookException(c *Checker, _ *order, in input) {
 // judge says what does not hold of an order as a whole.
 func (c *Checker) judge(key string, o *order) {
 	whole := input{Record: Record{Offset: -1}, Envelope: schemas.Envelope{Order: key}}
-	young := func(at time.Time) bool { return at.Add(underWay).After(c.latest) }
+	young := func(at time.Time) bool { return !c.rest && at.Add(underWay).After(c.latest) }
 	for _, p := range o.planned {
 		if !o.cleared || !o.paid || !o.promised {
 			c.say(shipsReleased, p, "planned with cleared %v, paid %v, reserved %v", o.cleared, o.paid, o.promised)
@@ -284,6 +293,9 @@ func (c *Checker) judge(key string, o *order) {
 		if held && o.closed && !young(o.closedAt) {
 			c.say(reserved, whole, "reservation %s is still held", id)
 		}
+	}
+	if c.rest && o.placed && !o.closed && o.overdue <= 0 && o.persons == 0 && o.differs == 0 {
+		c.say(atRest, whole, "in phase %q it waits for nothing, and nobody was told", o.phase)
 	}
 	c.match(whole, o, young)
 }

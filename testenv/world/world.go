@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -145,7 +146,8 @@ func (w *World) listenMail() error {
 	}
 	s := smtp.NewServer(postOffice{w})
 	s.Domain, s.MaxMessageBytes = "localhost", maxBody
-	go func() { _ = s.Serve(lis) }() // ends with Close
+	s.ErrorLog = slog.NewLogLogger(w.config.Log.Handler(), slog.LevelDebug) // a client that hangs up
+	go func() { _ = s.Serve(lis) }()                                        // ends with Close
 	w.Mail = lis.Addr().String()
 	w.closes = append(w.closes, lis.Close, func() error {
 		if err := s.Close(); !errors.Is(err, smtp.ErrServerClosed) {
@@ -199,6 +201,13 @@ func (w *World) Mails() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.mails)
+}
+
+// Mailbox is how often each Message-ID came.
+func (w *World) Mailbox() map[string]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.mails)
 }
 
 // Close closes the ports and the journal.
