@@ -44,20 +44,21 @@ type judge struct {
 	checker *check.Checker
 	found   int // of the checker's violations
 
-	violations []Violation
-	records    int
-	crashes    int
-	known      map[string]bool  // events that are committed
-	last       map[string]int64 // row and place → offset taken last
-	bank       books            // as the provider has it
-	told       books            // as the facts have it
-	keys       map[string]bool  // idempotency keys that the provider has answered
-	unsure     bool             // a fact says that nobody knows
-	mails      map[string]bool  // Message-IDs that were told of as sent
-	gone       map[level]int32  // units that left
-	counted    map[level]int32  // units that came
-	reported   map[string]bool  // rows of which a timer's step said something aloud
-	buried     map[string]*topology.DeadLetter
+	violations   []Violation
+	records      int
+	crashes      int
+	transactions int
+	known        map[string]bool  // events that are committed
+	last         map[string]int64 // row and place → offset taken last
+	bank         books            // as the provider has it
+	told         books            // as the facts have it
+	keys         map[string]bool  // idempotency keys that the provider has answered
+	unsure       bool             // a fact says that nobody knows
+	mails        map[string]bool  // Message-IDs that were told of as sent
+	gone         map[level]int32  // units that left
+	counted      map[level]int32  // units that came
+	reported     map[string]bool  // rows of which a timer's step said something aloud
+	buried       map[string]*topology.DeadLetter
 }
 
 // books are amounts by the provider's own number of a capture or a refund.
@@ -206,10 +207,19 @@ func (j *judge) refused(id string, err error) {
 	j.say(accepted, "call %s: %v", id, err)
 }
 
-// remembered looks at the rows that a transaction has changed.
-func (j *judge) remembered(x *stage) {
+// often is how many transactions of all services lie between two looks at all rows
+// of one.
+const often = 16
+
+// remembered looks at the rows of a service that has just committed.
+func (j *judge) remembered(s *service, x *stage) {
 	for _, c := range x.touched {
-		j.restorable(c.task, c.row)
+		if c.row.ended {
+			j.restorable(c.task, c.row)
+		}
+	}
+	if j.transactions++; j.transactions%often == 0 {
+		j.whole(s)
 	}
 }
 

@@ -24,7 +24,7 @@ type frame struct {
 	Trace       string   `avro:"trace"`
 	RecordKey   string   `avro:"recordKey"`
 	Sequence    int64    `avro:"sequence"`
-	Seen        [][]byte `avro:"seen"` // inputs, oldest first: ID and content, hashed
+	Seen        []byte   `avro:"seen"` // inputs, seenSize bytes each, oldest first
 	Timers      []armed  `avro:"timers"`
 	Intents     []intent `avro:"intents"`
 	ParkedFrom  int64    `avro:"parkedFrom"`
@@ -104,7 +104,7 @@ func contentOf(id string, value []byte) []byte {
 
 // seen reports whether the row has had this input, and whether it was the same.
 func (f *frame) seen(d []byte) (had, same bool) {
-	for _, s := range f.Seen {
+	for s := range slices.Chunk(f.Seen, seenSize) {
 		if bytes.Equal(s[:idSize], d[:idSize]) {
 			return true, bytes.Equal(s, d)
 		}
@@ -113,8 +113,8 @@ func (f *frame) seen(d []byte) (had, same bool) {
 }
 
 func (f *frame) remember(d []byte, limit int) {
-	f.Seen = append(f.Seen, d)
-	if over := len(f.Seen) - limit; over > 0 {
+	f.Seen = append(f.Seen, d...)
+	if over := len(f.Seen) - limit*seenSize; over > 0 {
 		f.Seen = slices.Delete(f.Seen, 0, over)
 	}
 }

@@ -388,7 +388,7 @@ func (s *service) remember() {
 		c.task.apply(c.row)
 	}
 	s.dealt(x)
-	s.sim.judge.remembered(x)
+	s.sim.judge.remembered(s, x)
 	for _, id := range x.ended {
 		delete(s.running, id)
 	}

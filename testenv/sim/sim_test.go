@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"testing"
 )
@@ -14,13 +15,22 @@ var (
 	seeds = flag.Uint64("sim.seeds", 1000, "play so many seeds")
 )
 
+// shared is the estate of all tests: its schemas are registered once.
+var shared = sync.OnceValues(NewEstate)
+
 func estate(t *testing.T) *Estate {
 	t.Helper()
-	e, err := NewEstate()
+	e, err := shared()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return e
+}
+
+// TestMain lets the heap grow: a run makes much and keeps nothing.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	os.Exit(m.Run())
 }
 
 // play runs seeds side by side, and hands on their results in no order.
@@ -84,7 +94,11 @@ func tell(t *testing.T, r Result) {
 
 // TestSameSeedSameTrace: what a seed has shown, it shows again.
 func TestSameSeedSameTrace(t *testing.T) {
-	e, again := estate(t), estate(t)
+	e := estate(t)
+	again, err := NewEstate()
+	if err != nil {
+		t.Fatal(err)
+	}
 	first := map[uint64]uint64{}
 	play(t, e, 1, 20, None, func(r Result) { first[r.Seed] = r.Trace })
 	traces := map[uint64]bool{}
