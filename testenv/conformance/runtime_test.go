@@ -273,8 +273,13 @@ func TestLeisureIsNotWaitedFor(t *testing.T) {
 	b.each([]string{"web-1"})
 }
 
-// asking is a service that clears an order once the world has answered.
-func asking(call func(context.Context, topology.Call, request) (fraudScored, error)) topology.Service {
+// onScored clears an order once the world has answered.
+func onScored(c *count, _ fraudScored, turn *topology.Turn) error {
+	return clearing(c, placedRead{}, turn)
+}
+
+// asking is a service that asks the world about an order.
+func asking(call func(context.Context, topology.Call, request) (fraudScored, error), answered func(*count, fraudScored, *topology.Turn) error) topology.Service {
 	return topology.Service{
 		Name: "fraud", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
 		Sets: []topology.Set{topology.Keyed("", "order", "count",
@@ -282,9 +287,7 @@ func asking(call func(context.Context, topology.Call, request) (fraudScored, err
 				turn.Intend("score", request(e), "")
 				return nil
 			}),
-			topology.Outcome("score", topology.ByLookup, call, func(c *count, _ fraudScored, turn *topology.Turn) error {
-				return clearing(c, placedRead{}, turn)
-			}),
+			topology.Outcome("score", topology.ByLookup, call, answered),
 		)},
 	}
 }
@@ -306,7 +309,7 @@ func TestEffectAcrossACrash(t *testing.T) {
 		<-ctx.Done()
 		return fraudScored{}, ctx.Err()
 	}
-	service := asking(call)
+	service := asking(call, onScored)
 	first := b.start("a", service)
 	b.publish("web-1")
 	<-made
@@ -329,7 +332,7 @@ func TestOutcomeAnsweredAgain(t *testing.T) {
 	b := newBench(t)
 	b.start("a", asking(func(context.Context, topology.Call, request) (fraudScored, error) {
 		return fraudScored{Decision: "CLEAR", Score: 1}, nil
-	}))
+	}, onScored))
 	b.publish("web-1")
 	b.settle()
 	b.sendTo("fraud.inbox", b.reworded(b.read("fraud.inbox")[0]))
@@ -337,6 +340,37 @@ func TestOutcomeAnsweredAgain(t *testing.T) {
 	b.each([]string{"web-1"})
 	if n := len(b.read("fraud.dead")); n != 0 {
 		t.Errorf("%d dead letters, want none", n)
+	}
+}
+
+// TestOutcomeOfNoUse: the step drops an outcome, or says that it can never be used.
+// The call was made all the same, and a restart does not make it again; but for a
+// defect, which the next binary may have mended. A clock that jumps waits for none.
+func TestOutcomeOfNoUse(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		verdict error
+		calls   int32
+	}{
+		{"dropped", topology.Drop("known"), 1}, {"poison", topology.Poison("never"), 1}, {"defect", errors.New("not expected"), 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			var calls atomic.Int32
+			service := asking(func(context.Context, topology.Call, request) (fraudScored, error) {
+				calls.Add(1)
+				return fraudScored{Decision: "CLEAR", Score: 1}, nil
+			}, func(*count, fraudScored, *topology.Turn) error { return c.verdict })
+			first := b.start("a", service)
+			b.publish("web-1")
+			b.settle()
+			first.end()
+			b.start("a", service)
+			b.settle()
+			if n := calls.Load(); n != c.calls {
+				t.Errorf("%d calls, want %d", n, c.calls)
+			}
+		})
 	}
 }
 

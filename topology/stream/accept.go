@@ -123,8 +123,10 @@ func (w *worker) judge(x *transaction, in *input, err error, attempts int32) err
 	after, parked := topology.Parked(err)
 	w.breaker.count(errors.As(err, &defect))
 	switch {
-	case err == nil || topology.Dropped(err):
+	case err == nil:
 		return nil
+	case topology.Dropped(err):
+		return w.settle(x, in)
 	case parked && int(attempts) < w.limits.ParkAttempts:
 		return w.park(x, in, after, attempts, err.Error())
 	case parked:
@@ -132,10 +134,29 @@ func (w *worker) judge(x *transaction, in *input, err error, attempts int32) err
 		w.bury(x, in.record, causeAttempts, err, attempts, in.turn.Cause.Envelope.Order)
 	case topology.Poisoned(err):
 		w.bury(x, in.record, causePoison, err, attempts, in.turn.Cause.Envelope.Order)
+		if err := w.settle(x, in); err != nil {
+			return err
+		}
 	default:
 		w.bury(x, in.record, causeDefect, err, attempts, in.turn.Cause.Envelope.Order)
+		if in.outcome != "" {
+			x.ended = append(x.ended, in.outcome) // the call; the row keeps its intent
+		}
 	}
 	return w.breaker.check(w.limits)
+}
+
+// settle ends the intent of an outcome that its step has no use for: it was carried
+// out all the same, and would be asked for again with every restart. What a defect
+// has buried stays in the row: the binary that mends it asks once more.
+func (w *worker) settle(x *transaction, in *input) error {
+	if in.outcome == "" || !in.row.frame.inHand(in.outcome) {
+		return nil
+	}
+	x.touch(in.task, in.row)
+	in.row.frame.take(in.outcome)
+	x.ended = append(x.ended, in.outcome)
+	return w.restage(x, in.task, in.row)
 }
 
 // park lets an input wait under its key. With after 0 it waits behind what is
