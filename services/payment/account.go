@@ -88,6 +88,7 @@ const (
 	asked    = "ASKED"    // the provider has not answered
 	allotted = "ALLOTTED" // of money that had come in before: nobody need be asked
 	captured = "CAPTURED"
+	covered  = "COVERED" // it had not gone through, and the order's last took it along
 	voided   = "VOIDED"
 	refunded = "REFUNDED"
 	failed   = "FAILED"
@@ -254,7 +255,7 @@ func (a *Account) free(t *Tender) int64 {
 func (a *Account) used(t *Tender) (sum int64) {
 	for _, c := range a.Captures {
 		switch {
-		case c.Tender != t.Sequence || c.State == failed:
+		case c.Tender != t.Sequence || c.State == failed || c.State == covered:
 		case c.State == captured:
 			sum += c.Amount
 		default:

@@ -170,6 +170,57 @@ func checkMoney(t *rapid.T, h *history, shipped, total int64, cancel bool) {
 	}
 }
 
+// TestLastCaptureTakesWhatWasInDoubt: two shipments of one card. Nobody knows whether
+// the first was captured, or it failed, and then the last capture takes all that is
+// held: the first had not gone through, and is paid for now. What was taken is
+// neither refused as impossible nor given back as too much.
+func TestLastCaptureTakesWhatWasInDoubt(t *testing.T) {
+	for _, first := range []string{unknown, failed} {
+		h := newHistory(t)
+		order := placed{Currency: "EUR"}
+		order.Tenders = append(order.Tenders, struct {
+			Sequence int32  `avro:"sequence"`
+			Kind     string `avro:"kind"`
+			Amount   int64  `avro:"amount"`
+		}{1, "credit_card", 100})
+		for _, step := range []func(*Account, *topology.Turn) error{
+			func(a *Account, turn *topology.Turn) error { return h.policy.onPlaced(a, order, turn) },
+			func(a *Account, turn *topology.Turn) error {
+				return onSettled(a, settled{Tender: 1, Status: authorised, Reference: "hold", Amount: 100}, turn)
+			},
+			func(a *Account, turn *topology.Turn) error {
+				return onDispatched(a, dispatched{ShipmentID: "s1", Value: 60, Currency: "EUR"}, turn)
+			},
+			func(a *Account, turn *topology.Turn) error {
+				return onCaptured(a, captureAnswered{Tender: 1, ShipmentID: "s1", Status: first}, turn)
+			},
+			func(a *Account, turn *topology.Turn) error {
+				return onDispatched(a, dispatched{ShipmentID: "s2", Value: 30, Currency: "EUR", Last: true}, turn)
+			},
+			func(a *Account, turn *topology.Turn) error {
+				return onCaptured(a, captureAnswered{Tender: 1, ShipmentID: "s2", Status: captured, Capture: "c2", Amount: 100}, turn)
+			},
+			func(a *Account, turn *topology.Turn) error {
+				return h.policy.onGiveBack(a, giveBack{Reason: "late"}, turn)
+			},
+		} {
+			h.step(t, step)
+		}
+		var back []refundRequest
+		for _, i := range h.intents {
+			if r, ok := i.Request.(refundRequest); ok {
+				back = append(back, r)
+			}
+		}
+		if len(back) != 1 || back[0].Amount != 10 || back[0].Reference != "c2" {
+			t.Errorf("first %s: goods for 90 left and 100 was taken: given back %+v, want 10 of c2", first, back)
+		}
+		if c := h.account.Captures[0]; c.State != covered {
+			t.Errorf("first %s: it is %s now, want %s", first, c.State, covered)
+		}
+	}
+}
+
 func TestVoidOfNothingIsAnswered(t *testing.T) {
 	h := newHistory(t)
 	h.step(t, func(a *Account, turn *topology.Turn) error { return onStopped(a, stopped{}, turn) })

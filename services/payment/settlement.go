@@ -74,7 +74,8 @@ func (a *Account) capturable() (ask []Capture) {
 }
 
 // took takes the provider's answer to a capture; nil if none is under way. The
-// provider may take more than asked, up to what is left of the tender.
+// provider may take more than asked, up to what is left of the tender. A capture of
+// which nobody knew was not taken where the answer says that its money was left.
 func (a *Account) took(sequence int32, shipment, state, reference string, amount int64) (*Capture, error) {
 	i := slices.IndexFunc(a.Captures, func(c Capture) bool {
 		return c.Tender == sequence && c.Shipment == shipment && c.State == asked
@@ -86,17 +87,46 @@ func (a *Account) took(sequence int32, shipment, state, reference string, amount
 	c := &a.Captures[i]
 	switch state {
 	case captured:
-		if left := a.free(t) + c.Asked; amount < 0 || amount > left {
-			return nil, fmt.Errorf("the provider says that it took %d of tender %d, of which %d was left", amount, sequence, left)
+		left := a.free(t) + c.Asked
+		if doubt := a.inState(t, unknown); amount < 0 || amount > left+doubt {
+			return nil, fmt.Errorf("the provider says that it took %d of tender %d, of which %d was left, and %d in doubt", amount, sequence, left, doubt)
 		}
 		c.Amount, c.Reference = amount, reference
 		t.Closed = c.Last
+		a.cover(t, amount-c.Asked, amount-left)
 	case failed, unknown:
 	default:
 		return nil, fmt.Errorf("state %q of a capture is none of CAPTURED, FAILED, UNKNOWN", state)
 	}
 	c.State = state
 	return c, nil
+}
+
+// cover notes which captures that had not gone through were made up for by one that
+// took more than it was asked for: over in all, of it beyond in money that was in doubt.
+func (a *Account) cover(t *Tender, over, beyond int64) {
+	for i := range a.Captures {
+		c := &a.Captures[i]
+		failedBefore := c.State == failed && c.Asked <= over
+		if c.Tender != t.Sequence || !failedBefore && (c.State != unknown || beyond <= 0) {
+			continue
+		}
+		if c.State == unknown {
+			beyond -= c.Asked
+		}
+		over -= c.Asked
+		c.State = covered
+	}
+}
+
+// inState is what the captures of a tender in that state were to take.
+func (a *Account) inState(t *Tender, state string) (sum int64) {
+	for _, c := range a.Captures {
+		if c.Tender == t.Sequence && c.State == state {
+			sum += c.Asked
+		}
+	}
+	return sum
 }
 
 // finished is true once the order's last shipment has left.
@@ -131,7 +161,7 @@ func (a *Account) voidable() (ask []Tender) {
 // unsettled is true while a capture of the tender is not done.
 func (a *Account) unsettled(t *Tender) bool {
 	return slices.ContainsFunc(a.Captures, func(c Capture) bool {
-		return c.Tender == t.Sequence && c.State != captured && c.State != allotted
+		return c.Tender == t.Sequence && c.State != captured && c.State != covered && c.State != allotted
 	})
 }
 
@@ -180,8 +210,9 @@ func (a *Account) surplus(t *Tender) (of string, amount int64) {
 	}
 	for _, c := range a.Captures {
 		back := slices.ContainsFunc(a.Refunds, func(r Refund) bool { return r.Tender == t.Sequence && r.Of == c.Reference })
-		if c.Tender == t.Sequence && c.State == captured && c.Amount > c.Asked && !back {
-			return c.Reference, c.Amount - c.Asked
+		over := c.Amount - c.Asked - a.inState(t, covered)
+		if c.Tender == t.Sequence && c.State == captured && over > 0 && !back {
+			return c.Reference, over
 		}
 	}
 	return "", 0
