@@ -3,7 +3,7 @@ package inventory
 import "slices"
 
 // Allocation is what one order has been promised. A line is open until it was
-// asked for, then waits, is reserved, and in the end consumed or released.
+// asked for, then waits, is reserved, and in the end consumed, gone or released.
 type Allocation struct {
 	Lines     []Line `avro:"lines"`
 	Round     int32  `avro:"round"`
@@ -39,6 +39,7 @@ const (
 	Reserved = "RESERVED"
 	Consumed = "CONSUMED"
 	Released = "RELEASED"
+	Gone     = "GONE" // left although it was short: a count had said less than was there
 )
 
 // Facts told of the whole order.
@@ -102,7 +103,29 @@ func (a *Allocation) consumable(shipment string) []Line {
 	if len(a.with(Asked)) > 0 {
 		return nil
 	}
-	return a.move(Reserved, Consumed, func(l Line) bool { return slices.Contains(a.Left, Departure{l.Line, shipment}) })
+	return a.move(Reserved, Consumed, a.leftWith(shipment))
+}
+
+// gone takes the lines of a shipment that left although they were short, once every
+// answer is in: nobody waits for them any more.
+func (a *Allocation) gone(shipment string) []Line {
+	if len(a.with(Asked)) > 0 {
+		return nil
+	}
+	return a.move(Short, Gone, a.leftWith(shipment))
+}
+
+func (a *Allocation) leftWith(shipment string) func(Line) bool {
+	return func(l Line) bool { return slices.Contains(a.Left, Departure{l.Line, shipment}) }
+}
+
+// shipmentOf is the first shipment with which a line left.
+func (a *Allocation) shipmentOf(line int32) string {
+	i := slices.IndexFunc(a.Left, func(d Departure) bool { return d.Line == line })
+	if i < 0 {
+		return ""
+	}
+	return a.Left[i].Shipment
 }
 
 // shipments lists what has left, in its order.

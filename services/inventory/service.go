@@ -225,8 +225,12 @@ func onAnswered(a *Allocation, e answered, t *topology.Turn) error {
 	switch {
 	case l == nil:
 		return topology.Poison("no line has reservation %s", e.ReservationID)
-	case l.Status == Consumed:
+	case l.Status == Consumed || l.Status == Gone && e.Granted == 0:
 		return topology.Drop("the goods have left")
+	case l.Status == Gone: // the stock had granted it when it heard that it left
+		l.Status, l.Node = Consumed, e.Node
+		tellConsumed(a.shipmentOf(l.Line), []Line{*l}, t)
+		return nil
 	case l.Status == Released:
 		if e.Granted > 0 { // a grant that was in flight when the order was cancelled
 			t.AskAs("inventory.stock", skuKey(t, l.SKU), &releaseStock{ReservationID: l.Reservation, SKU: l.SKU, Reason: "cancelled"}, "late", t.Cause.Envelope.ID)
@@ -235,6 +239,9 @@ func onAnswered(a *Allocation, e answered, t *topology.Turn) error {
 	case e.Granted > 0:
 		l.Status, l.Node = Reserved, e.Node
 	default:
+		if l.Status == Reserved { // taken back: news also of an order that waits already
+			a.Told = ""
+		}
 		l.Status = Short
 	}
 	tell(a, t)
@@ -297,17 +304,22 @@ func onDispatched(a *Allocation, e dispatched, t *topology.Turn) error {
 	return nil
 }
 
-// consume takes off what is reserved for goods that have left.
+// consume takes off what is reserved for goods that have left, and withdraws what
+// waits for them.
 func consume(a *Allocation, t *topology.Turn) {
 	for _, shipment := range a.shipments() {
 		lines := a.consumable(shipment)
-		for _, l := range lines {
+		for _, l := range append(a.gone(shipment), lines...) {
 			t.AskAs("inventory.stock", skuKey(t, l.SKU), &consumeStock{ReservationID: l.Reservation, SKU: l.SKU, Quantity: l.Quantity, ShipmentID: shipment}, l.Reservation)
 		}
 		if len(lines) > 0 {
-			t.Publish(&reservationConsumed{ShipmentID: shipment, Lines: facts(lines)}, shipment, lines[0].Reservation)
+			tellConsumed(shipment, lines, t)
 		}
 	}
+}
+
+func tellConsumed(shipment string, lines []Line, t *topology.Turn) {
+	t.Publish(&reservationConsumed{ShipmentID: shipment, Lines: facts(lines)}, shipment, lines[0].Reservation)
 }
 
 type release struct {

@@ -103,8 +103,14 @@ func (s *Stock) release(id string) bool {
 	return false
 }
 
-// consume takes a held reservation's units away for good.
+// consume takes a held reservation's units away for good. One that waits is
+// withdrawn: its goods left although none were counted, and a later count has
+// them off already.
 func (s *Stock) consume(id string) bool {
+	if i := find(s.Waiting, id); i >= 0 {
+		s.Waiting = slices.Delete(s.Waiting, i, i+1)
+		return true
+	}
 	i := find(s.Held, id)
 	if i < 0 {
 		return false

@@ -81,6 +81,69 @@ func TestYoungestGivesWay(t *testing.T) {
 	}
 }
 
+// TestGoodsLeaveThatACountTookBack: an old count comes late and takes back what was
+// promised and is on its way out. The goods leave; nobody waits for them any more,
+// and the next delivery is for others.
+func TestGoodsLeaveThatACountTookBack(t *testing.T) {
+	left := dispatched{ShipmentID: "S1"}
+	left.Lines = append(left.Lines, struct {
+		Line int32 `avro:"line"`
+	}{1})
+	for name, grantedBetween := range map[string]bool{"nothing comes": false, "a grant crosses the word of the departure": true} {
+		var s Stock
+		s.count("n", 2)
+		s.reserve(Reservation{ID: "web-1/1", Node: "n", Quantity: 2, Order: "acme/web-1", Line: 1})
+		s.count("n", 0)
+		a := Allocation{Planned: true, Told: backorderedTold, Lines: []Line{{Line: 1, SKU: "s", Quantity: 2, Reservation: "web-1/1", Status: Short}}}
+		turn := topology.Turn{Cause: topology.Cause{Key: "acme/web-1", Envelope: schemas.Envelope{Tenant: "acme", Order: "web-1"}}, Now: time.Unix(0, 0)}
+		if err := onDispatched(&a, left, &turn); err != nil {
+			t.Fatal(err)
+		}
+		asked := turn.Outputs().Requests
+		if len(asked) != 1 || asked[0].Type != "ConsumeStock" || a.Lines[0].Status != Gone || len(turn.Outputs().Facts) != 0 {
+			t.Fatalf("%s: asked for %+v, told %+v, the line is %s", name, asked, turn.Outputs().Facts, a.Lines[0].Status)
+		}
+		onHand, status := int32(2), Gone
+		if grantedBetween {
+			onHand, status = 0, Consumed
+			s.count("n", 2)
+			s.serve()
+			if err := onAnswered(&a, answered{ReservationID: "web-1/1", Node: "n", Granted: 2}, &turn); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !s.consume("web-1/1") {
+			t.Errorf("%s: the stock knows nothing of the reservation", name)
+		}
+		if !grantedBetween {
+			s.count("n", 2)
+		}
+		if n := s.node("n"); len(s.serve()) != 0 || n.OnHand != onHand || n.Reserved != 0 || a.Lines[0].Status != status {
+			t.Errorf("%s: the stock is %+v and the line %s, want %d free and %s", name, *n, a.Lines[0].Status, onHand, status)
+		}
+	}
+}
+
+// TestEachLineTakenBackIsTold: an order of which one line waits is told of the next.
+func TestEachLineTakenBackIsTold(t *testing.T) {
+	a := Allocation{Told: allocatedTold, Round: 1, Lines: []Line{
+		{Line: 1, SKU: "s", Quantity: 1, Reservation: "web-1/1", Status: Reserved}, {Line: 2, SKU: "s", Quantity: 1, Reservation: "web-1/2", Status: Reserved},
+	}}
+	turn := topology.Turn{Cause: topology.Cause{Key: "acme/web-1", Envelope: schemas.Envelope{Tenant: "acme", Order: "web-1"}}, Now: time.Unix(0, 0)}
+	for _, l := range a.Lines {
+		if err := onAnswered(&a, answered{ReservationID: l.Reservation}, &turn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	facts := turn.Outputs().Facts
+	if len(facts) != 2 {
+		t.Fatalf("told %+v, want a backorder of each", facts)
+	}
+	if last, ok := facts[1].Message.(*inventoryBackordered); !ok || len(last.Lines) != 2 || last.Round != 3 {
+		t.Errorf("told last %+v, want both lines in round 3", facts[1].Message)
+	}
+}
+
 // TestGoodsLeaveBeforeTheyAreReserved: a dispatch that overtakes the order, or
 // the answer of the stock, is consumed from what is granted later, and no
 // reservation is left to expire.

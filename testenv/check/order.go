@@ -22,7 +22,8 @@ type order struct {
 	unasked                 bool
 	cleared, paid, promised bool
 	planned                 []input
-	held                    map[string]bool // reservation → still held
+	held                    map[string]bool  // reservation → still held
+	reservation             map[int32]string // of a line, the latest
 	authorised, captured    map[string]int64
 	shipmentTender          map[string]string // → capture
 	received, refunded      map[string]int64
@@ -49,7 +50,7 @@ func (c *Checker) order(e schemas.Envelope) *order {
 	o := c.orders[key]
 	if o == nil {
 		o = &order{
-			name: e.Order, ordered: map[int32]int64{}, cancelled: map[int32]int64{}, left: map[int32]int64{}, held: map[string]bool{},
+			name: e.Order, ordered: map[int32]int64{}, cancelled: map[int32]int64{}, left: map[int32]int64{}, held: map[string]bool{}, reservation: map[int32]string{},
 			authorised: map[string]int64{}, captured: map[string]int64{}, shipmentTender: map[string]string{},
 			received: map[string]int64{}, refunded: map[string]int64{}, units: map[string]*matching{}, documents: map[string][]billed{},
 		}
@@ -65,35 +66,36 @@ type book struct {
 
 // books says what is read of which fact, and how it is booked.
 var books = map[string]book{
-	"OrderPlaced":         {[]string{"lines"}, bookPlaced},
-	"FlowStarted":         {nil, func(_ *Checker, o *order, _ input) { o.flow = true }},
-	"FlowClosed":          {nil, func(_ *Checker, o *order, in input) { o.closed, o.closedAt = true, in.OccurredAt }},
-	"FlowPhaseChanged":    {[]string{"phase"}, func(_ *Checker, o *order, in input) { o.phase = in.text("phase") }},
-	"ObligationOverdue":   {nil, func(_ *Checker, o *order, _ input) { o.overdue++ }},
-	"ObligationMet":       {nil, func(_ *Checker, o *order, _ input) { o.overdue-- }},
-	"PersonNeeded":        {nil, func(_ *Checker, o *order, _ input) { o.persons++ }},
-	"FraudCleared":        {nil, func(_ *Checker, o *order, _ input) { o.cleared = true }},
-	"PaymentAuthorized":   {[]string{"authorisation", "amount", "outstanding"}, bookSecured},
-	"PaymentReceived":     {[]string{"receipt", "amount", "outstanding"}, bookSecured},
-	"PaymentCaptured":     {[]string{"authorisation", "capture", "shipmentId", "tender", "amount"}, bookCaptured},
-	"PaymentRefunded":     {[]string{"receipt", "amount"}, func(_ *Checker, o *order, in input) { o.refunded[in.text("receipt")] += in.number("amount") }},
-	"InventoryAllocated":  {[]string{"lines"}, bookAllocated},
-	"ReservationReleased": {[]string{"lines"}, bookUnheld},
-	"ReservationExpired":  {[]string{"lines"}, bookUnheld},
-	"ReservationConsumed": {[]string{"lines"}, bookUnheld},
-	"StockReserved":       {[]string{"onHand", "reserved"}, bookStock},
-	"StockAdjusted":       {[]string{"onHand", "reserved"}, bookStock},
-	"ShipmentPlanned":     {[]string{"shipmentId"}, func(_ *Checker, o *order, in input) { o.planned = append(o.planned, in) }},
-	"ShipmentDispatched":  {[]string{"shipmentId", "lines", "unasked"}, bookDispatched},
-	"FulfilmentStopped":   {[]string{"cancelled"}, bookStopped},
-	"InvoiceIssued":       {[]string{"invoice", "lines"}, bookInvoice},
-	"InvoiceVoided":       {[]string{"invoice"}, bookVoided},
-	"CreditNoteIssued":    {[]string{"creditNote", "lines"}, bookCredit},
-	"MismatchDetected":    {[]string{"mismatchId", "number"}, bookDetected},
-	"MismatchCleared":     {[]string{"mismatchId", "number"}, bookSettled},
-	"MismatchAccepted":    {[]string{"mismatchId", "number"}, bookSettled},
-	"NotificationSent":    {[]string{"template", "factId"}, bookMail},
-	"ExceptionRaised":     {[]string{"topic", "offset", "cause"}, bookException},
+	"OrderPlaced":          {[]string{"lines"}, bookPlaced},
+	"FlowStarted":          {nil, func(_ *Checker, o *order, _ input) { o.flow = true }},
+	"FlowClosed":           {nil, func(_ *Checker, o *order, in input) { o.closed, o.closedAt = true, in.OccurredAt }},
+	"FlowPhaseChanged":     {[]string{"phase"}, func(_ *Checker, o *order, in input) { o.phase = in.text("phase") }},
+	"ObligationOverdue":    {nil, func(_ *Checker, o *order, _ input) { o.overdue++ }},
+	"ObligationMet":        {nil, func(_ *Checker, o *order, _ input) { o.overdue-- }},
+	"PersonNeeded":         {nil, func(_ *Checker, o *order, _ input) { o.persons++ }},
+	"FraudCleared":         {nil, func(_ *Checker, o *order, _ input) { o.cleared = true }},
+	"PaymentAuthorized":    {[]string{"authorisation", "amount", "outstanding"}, bookSecured},
+	"PaymentReceived":      {[]string{"receipt", "amount", "outstanding"}, bookSecured},
+	"PaymentCaptured":      {[]string{"authorisation", "capture", "shipmentId", "tender", "amount"}, bookCaptured},
+	"PaymentRefunded":      {[]string{"receipt", "amount"}, func(_ *Checker, o *order, in input) { o.refunded[in.text("receipt")] += in.number("amount") }},
+	"InventoryAllocated":   {[]string{"lines"}, bookAllocated},
+	"InventoryBackordered": {[]string{"lines"}, bookBackordered},
+	"ReservationReleased":  {[]string{"lines"}, bookUnheld},
+	"ReservationExpired":   {[]string{"lines"}, bookUnheld},
+	"ReservationConsumed":  {[]string{"lines"}, bookUnheld},
+	"StockReserved":        {[]string{"onHand", "reserved"}, bookStock},
+	"StockAdjusted":        {[]string{"onHand", "reserved"}, bookStock},
+	"ShipmentPlanned":      {[]string{"shipmentId"}, func(_ *Checker, o *order, in input) { o.planned = append(o.planned, in) }},
+	"ShipmentDispatched":   {[]string{"shipmentId", "lines", "unasked"}, bookDispatched},
+	"FulfilmentStopped":    {[]string{"cancelled"}, bookStopped},
+	"InvoiceIssued":        {[]string{"invoice", "lines"}, bookInvoice},
+	"InvoiceVoided":        {[]string{"invoice"}, bookVoided},
+	"CreditNoteIssued":     {[]string{"creditNote", "lines"}, bookCredit},
+	"MismatchDetected":     {[]string{"mismatchId", "number"}, bookDetected},
+	"MismatchCleared":      {[]string{"mismatchId", "number"}, bookSettled},
+	"MismatchAccepted":     {[]string{"mismatchId", "number"}, bookSettled},
+	"NotificationSent":     {[]string{"template", "factId"}, bookMail},
+	"ExceptionRaised":      {[]string{"topic", "offset", "cause"}, bookException},
 }
 
 func (in input) text(field string) string {
@@ -153,10 +155,13 @@ func bookAllocated(_ *Checker, o *order, in input) {
 	o.promised = true
 	in.each("lines", func(m map[string]any) {
 		id, _ := m["reservationId"].(string)
-		if _, known := o.held[id]; !known {
-			o.held[id] = true
-		}
+		o.held[id], o.reservation[line(m)] = true, id
 	})
+}
+
+// bookBackordered knows that a count took back what it no longer covers.
+func bookBackordered(_ *Checker, o *order, in input) {
+	in.each("lines", func(m map[string]any) { o.held[o.reservation[line(m)]] = false })
 }
 
 func bookUnheld(_ *Checker, o *order, in input) {

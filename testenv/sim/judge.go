@@ -31,6 +31,7 @@ const (
 	nothingUnread     = "nothing_unread"      // everybody has read everything
 	bankAgrees        = "bank_agrees"         // the provider took and gave back what the facts say
 	stockAgrees       = "stock_agrees"        // on hand is what came less what left; reserved is what is held
+	nobodyWaits       = "nobody_waits"        // no closed order waits for goods
 	mailAgrees        = "mail_agrees"         // no mail twice, and none told of that was not sent
 	comesToRest       = "comes_to_rest"       // a run ends
 )
@@ -57,6 +58,8 @@ type judge struct {
 	mails        map[string]bool  // Message-IDs that were told of as sent
 	gone         map[level]int32  // units that left
 	counted      map[level]int32  // units that came
+	takenBack    map[level]bool   // a count said less than was thought: what left may have been off already
+	closed       map[string]bool  // orders
 	reported     map[string]bool  // rows of which a timer's step said something aloud
 	buried       map[string]*topology.DeadLetter
 }
@@ -71,7 +74,7 @@ func newJudge(s *Sim, checker *check.Checker) *judge {
 	checker.Reset()
 	return &judge{
 		sim: s, checker: checker, known: map[string]bool{}, last: map[string]int64{}, bank: books{}, told: books{}, keys: map[string]bool{},
-		mails: map[string]bool{}, gone: map[level]int32{}, counted: map[level]int32{}, reported: map[string]bool{}, buried: map[string]*topology.DeadLetter{},
+		mails: map[string]bool{}, gone: map[level]int32{}, counted: map[level]int32{}, takenBack: map[level]bool{}, closed: map[string]bool{}, reported: map[string]bool{}, buried: map[string]*topology.DeadLetter{},
 	}
 }
 
@@ -155,9 +158,13 @@ func (j *judge) book(r *record) {
 		j.mails[text("messageId")] = true
 	case "ExceptionRaised":
 		delete(j.buried, r.envelope.AggregateID)
+	case "FlowClosed":
+		j.closed[r.key] = true
 	case "StockAdjusted":
 		delta, _ := fields["delta"].(int32)
-		j.counted[level{text("sku"), text("node")}] += delta
+		at := level{text("sku"), text("node")}
+		j.counted[at] += delta
+		j.takenBack[at] = j.takenBack[at] || delta < 0
 	case "ReservationConsumed":
 		lines, _ := fields["lines"].([]any)
 		for _, l := range lines {
@@ -173,7 +180,7 @@ func (j *judge) book(r *record) {
 // ledgerReads are the facts that book reads, with their fields.
 var ledgerReads = map[string][]string{
 	"PaymentCaptured": {"capture", "amount"}, "PaymentRefunded": {"refund", "amount"}, "CaptureUnknown": {"amount"}, "RefundFailed": {"amount"},
-	"NotificationSent": {"messageId"}, "ExceptionRaised": {"cause"}, "StockAdjusted": {"sku", "node", "delta"}, "ReservationConsumed": {"lines"},
+	"NotificationSent": {"messageId"}, "ExceptionRaised": {"cause"}, "FlowClosed": {"outcome"}, "StockAdjusted": {"sku", "node", "delta"}, "ReservationConsumed": {"lines"},
 }
 
 // asked looks at what the provider was asked for, and did: once for each key.
@@ -351,8 +358,14 @@ func (j *judge) sku(sku string, stock *inventory.Stock) {
 	for _, r := range stock.Held {
 		held[r.Node] += r.Quantity
 	}
+	for _, r := range stock.Waiting {
+		if j.closed[r.Order] {
+			j.say(nobodyWaits, "%s still waits for %d of %s", r.Order, r.Quantity, sku)
+		}
+	}
 	for _, n := range stock.Nodes {
-		if want := j.counted[level{sku, n.Name}] - j.gone[level{sku, n.Name}]; n.OnHand != want || n.Reserved != held[n.Name] {
+		at := level{sku, n.Name}
+		if want := j.counted[at] - j.gone[at]; n.OnHand != want && !j.takenBack[at] || n.Reserved != held[n.Name] {
 			j.say(stockAgrees, "%s in %s: %d on hand of %d, %d reserved of %d held", sku, n.Name, n.OnHand, want, n.Reserved, held[n.Name])
 		}
 	}
