@@ -63,7 +63,7 @@ const (
 	eventOnce       = "event_once"             // an event is told once
 	eventBytes      = "event_bytes"            // the same event ID, the same bytes
 	keyed           = "keyed"                  // a record lies under its order's key, in that key's partition
-	sequence        = "sequence"               // an aggregate's facts are numbered without a gap
+	sequence        = "sequence"               // what a row tells is numbered without a gap
 	stockNotBelow   = "stock_not_negative"     // neither on hand nor reserved
 	linesAddUp      = "lines_add_up"           // what left and what was cancelled is what was ordered
 	shipsReleased   = "ships_released"         // nothing is planned unreserved, uncleared or unpaid
@@ -78,11 +78,12 @@ const (
 	exceptionSource = "exception_names_source" // topic, offset and cause
 	effectOnce      = "effect_answered_once"   // one outcome an intent
 	atRest          = "open_and_reported"      // once nothing is due, an order is closed or somebody was told
+	paidFor         = "paid_for_what_left"     // once nothing is due, money in hand is what left is worth, or a mismatch or a person says so
 )
 
 var invariants = []string{
 	oneWriter, readable, eventOnce, eventBytes, keyed, sequence, stockNotBelow, linesAddUp, shipsReleased, capturedWithin, capturedOnce,
-	refundedWithin, accounted, reserved, matched, mismatchOnce, mailOnce, exceptionSource, effectOnce, atRest,
+	refundedWithin, accounted, reserved, matched, mismatchOnce, mailOnce, exceptionSource, effectOnce, atRest, paidFor,
 }
 
 // maxExamples bounds what is kept of one invariant.
@@ -104,18 +105,16 @@ type Checker struct {
 	examples []Violation
 	latest   time.Time
 
-	seen       map[string]told
-	aggregates map[string]numbered
-	orders     map[string]*order
-	differs    map[string]bool // mismatch → open
-	mails      map[string]bool
-	answers    map[string]string // inbox and intent → event
-	rest       bool
+	seen    map[string]told
+	rows    map[string]int64 // the number told last
+	orders  map[string]*order
+	differs map[string]bool // mismatch → open
+	mails   map[string]bool
+	answers map[string]string // inbox and intent → event
+	rest    bool
 }
 
 type told struct{ digest [32]byte }
-
-type numbered struct{ last int64 }
 
 // New makes a checker for topics with these numbers of partitions.
 func New(wire *schemas.Wire, estate topology.Estate, partitions map[string]int32) (*Checker, error) {
@@ -136,7 +135,7 @@ func New(wire *schemas.Wire, estate topology.Estate, partitions map[string]int32
 func (c *Checker) Reset() {
 	*c = Checker{
 		wire: c.wire, estate: c.estate, partitions: c.partitions, readers: c.readers, counts: map[string]int{},
-		seen: map[string]told{}, aggregates: map[string]numbered{}, orders: map[string]*order{}, differs: map[string]bool{},
+		seen: map[string]told{}, rows: map[string]int64{}, orders: map[string]*order{}, differs: map[string]bool{},
 		mails: map[string]bool{}, answers: map[string]string{},
 	}
 }
@@ -282,19 +281,19 @@ func (c *Checker) home(in input) {
 	}
 }
 
-// number checks that an aggregate's facts are numbered without a gap, as far as
-// they stand on one topic. A row that ended begins anew.
+// number checks that what one row has told is numbered without a gap, as far as it
+// stands on one topic: under one key. A row that ended begins anew.
 func (c *Checker) number(in input) {
 	n := in.AggregateSequence
 	if n == 0 {
 		return // told by an intake, which counts nothing
 	}
-	key := in.Topic + "\x00" + in.Source + "\x00" + in.AggregateID
-	last, known := c.aggregates[key]
-	if known && n != 1 && n <= last.last {
-		c.say(sequence, in, "%s of %s is number %d after %d", in.Type, in.AggregateID, n, last.last)
+	key := in.Topic + "\x00" + in.Source + "\x00" + string(in.Key)
+	last, known := c.rows[key]
+	if known && n != 1 && n != last+1 {
+		c.say(sequence, in, "%s of %s is number %d after %d", in.Type, in.AggregateID, n, last)
 	}
-	c.aggregates[key] = numbered{n}
+	c.rows[key] = n
 }
 
 // answers are the outcomes of effects.

@@ -29,9 +29,10 @@ type order struct {
 	received, refunded      map[string]int64
 	units                   map[string]*matching // by shipment line
 	documents               map[string][]billed
-	reported                int // mismatches of shipments and invoices that are open or accepted
-	overdue, persons        int // obligations that are overdue, people who were asked
-	differs                 int // mismatches of any kind that are open
+	reported                int   // mismatches of shipments and invoices that are open or accepted
+	overdue, persons        int   // obligations that are overdue, people who were asked
+	worth, paidIn           int64 // of what left; captured or received, less what went back
+	differs                 int   // mismatches of any kind that are open
 }
 
 // matching is what left and what was billed of a shipment line.
@@ -77,7 +78,7 @@ var books = map[string]book{
 	"PaymentAuthorized":    {[]string{"authorisation", "amount", "outstanding"}, bookSecured},
 	"PaymentReceived":      {[]string{"receipt", "amount", "outstanding"}, bookSecured},
 	"PaymentCaptured":      {[]string{"authorisation", "capture", "shipmentId", "tender", "amount"}, bookCaptured},
-	"PaymentRefunded":      {[]string{"receipt", "amount"}, func(_ *Checker, o *order, in input) { o.refunded[in.text("receipt")] += in.number("amount") }},
+	"PaymentRefunded":      {[]string{"receipt", "amount"}, bookRefunded},
 	"InventoryAllocated":   {[]string{"lines"}, bookAllocated},
 	"InventoryBackordered": {[]string{"lines"}, bookBackordered},
 	"ReservationReleased":  {[]string{"lines"}, bookUnheld},
@@ -86,7 +87,7 @@ var books = map[string]book{
 	"StockReserved":        {[]string{"onHand", "reserved"}, bookStock},
 	"StockAdjusted":        {[]string{"onHand", "reserved"}, bookStock},
 	"ShipmentPlanned":      {[]string{"shipmentId"}, func(_ *Checker, o *order, in input) { o.planned = append(o.planned, in) }},
-	"ShipmentDispatched":   {[]string{"shipmentId", "lines", "unasked"}, bookDispatched},
+	"ShipmentDispatched":   {[]string{"shipmentId", "lines", "unasked", "value"}, bookDispatched},
 	"FulfilmentStopped":    {[]string{"cancelled"}, bookStopped},
 	"InvoiceIssued":        {[]string{"invoice", "lines"}, bookInvoice},
 	"InvoiceVoided":        {[]string{"invoice"}, bookVoided},
@@ -136,14 +137,21 @@ func bookSecured(_ *Checker, o *order, in input) {
 	o.paid = o.paid || in.number("outstanding") == 0
 	if in.Type == "PaymentReceived" {
 		o.received[in.text("receipt")] += in.number("amount")
+		o.paidIn += in.number("amount")
 		return
 	}
 	o.authorised[in.text("authorisation")] += in.number("amount")
 }
 
+func bookRefunded(_ *Checker, o *order, in input) {
+	o.refunded[in.text("receipt")] += in.number("amount")
+	o.paidIn -= in.number("amount")
+}
+
 func bookCaptured(c *Checker, o *order, in input) {
 	o.captured[in.text("authorisation")] += in.number("amount")
 	o.received[in.text("capture")] += in.number("amount")
+	o.paidIn += in.number("amount")
 	key := fmt.Sprintf("%s/%d", in.text("shipmentId"), in.number("tender"))
 	if before, twice := o.shipmentTender[key]; twice {
 		c.say(capturedOnce, in, "shipment and tender %s by %s and %s", key, before, in.text("capture"))
@@ -190,6 +198,7 @@ func (o *order) unit(shipment string, line int32) *matching {
 func bookDispatched(_ *Checker, o *order, in input) {
 	unasked, _ := in.fields["unasked"].(bool)
 	o.unasked = o.unasked || unasked
+	o.worth += in.number("value")
 	in.each("lines", func(m map[string]any) {
 		o.left[line(m)] += integer(m["quantity"])
 		u := o.unit(in.text("shipmentId"), line(m))
@@ -299,10 +308,23 @@ func (c *Checker) judge(key string, o *order) {
 			c.say(reserved, whole, "reservation %s is still held", id)
 		}
 	}
-	if c.rest && o.placed && !o.closed && o.overdue <= 0 && o.persons == 0 && o.differs == 0 {
-		c.say(atRest, whole, "in phase %q it waits for nothing, and nobody was told", o.phase)
+	if c.rest && o.placed && o.overdue <= 0 && o.persons == 0 && o.differs == 0 {
+		c.silent(whole, o)
 	}
 	c.match(whole, o, young)
+}
+
+// minor is what rounding may leave.
+const minor = 1
+
+// silent judges an order of which nobody was told anything.
+func (c *Checker) silent(whole input, o *order) {
+	if !o.closed {
+		c.say(atRest, whole, "in phase %q it waits for nothing, and nobody was told", o.phase)
+	}
+	if over := o.paidIn - o.worth; over > minor || over < -minor {
+		c.say(paidFor, whole, "goods for %d have left and %d is in hand, and nobody was told", o.worth, o.paidIn)
+	}
 }
 
 // match looks for shipment lines that left and were billed in other numbers, on

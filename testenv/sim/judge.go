@@ -17,12 +17,13 @@ import (
 	"troupe/topology"
 )
 
-// The simulator's own invariants, beside those of testenv/check. The first four
+// The simulator's own invariants, beside those of testenv/check. The first five
 // hold after every transaction, the others at the end, when nothing is due.
 const (
 	causedByCommitted = "caused_by_committed" // nothing follows from what is not committed
 	keyOrder          = "key_order"           // a row takes what is under its key in order
 	rowsRestorable    = "rows_restorable"     // what a restore would give is what memory holds
+	deadlineLast      = "deadline_last"       // what could be read when a deadline came is read before it fires
 	noDefect          = "no_defect"           // no step fails but by a verdict, and none is poisoned
 	deadReported      = "dead_reported"       // a dead letter raises an exception
 	accepted          = "accepted"            // the estate refuses no partner's message
@@ -107,6 +108,7 @@ func (j *judge) committed(s *service, t *txn) {
 // written looks at a record that has just become visible.
 func (j *judge) written(r *record) {
 	j.records++
+	r.shown = j.sim.now
 	if d := r.letter; d != nil {
 		j.buried[d.ID()] = d
 		if !expected(d) {
@@ -200,6 +202,21 @@ func (j *judge) asked(r *http.Request, answer *http.Response) {
 	sound(json.Unmarshal(b, &a))
 	if name := cmp.Or(a.Capture, a.Refund); name != "" {
 		j.bank[name] += a.Amount
+	}
+}
+
+// rings looks at what a task has left unread when its timer fires.
+func (j *judge) rings(s *service, x *stage, in *input) {
+	came := in.turn.Now.Add(-s.skew) // the deadline, as the service's clock has it
+	for _, topic := range in.task.set.inputs {
+		p := place{topic, in.task.n}
+		end := j.sim.journal.end(p)
+		from := min(max(s.positions[p], x.moved[p]), end)
+		for _, r := range j.sim.journal.at(p).records[from:end] {
+			if r.visible() && !r.shown.After(came) {
+				j.say(deadlineLast, "%s rings %s of %s at %v, and has not read %s", in.task.name, in.turn.Cause.Timer, in.key, in.turn.Now, names([]*record{r}))
+			}
+		}
 	}
 }
 

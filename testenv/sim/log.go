@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"time"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"troupe/schemas"
@@ -22,6 +24,7 @@ type record struct {
 	envelope schemas.Envelope     // as the value has it
 	letter   *topology.DeadLetter // what the headers of a dead letter say
 	txn      *txn                 // nil: written outside a transaction, and there at once
+	shown    time.Time            // since when it can be read
 }
 
 // visible is true for what a reader of committed records is shown.

@@ -26,6 +26,7 @@ import (
 type Dials struct {
 	Crash      float64 // before each step of a transaction or effect
 	LongOutage float64 // of a crash: hours rather than seconds
+	Together   float64 // of a crash: the machine, with all services
 	Unknown    float64 // of a commit or a send: its answer is lost, before or after
 	Refused    float64 // of a call to a partner: it does not arrive
 	Unanswered float64 // of a call to a partner: it arrives, and the answer is lost
@@ -41,7 +42,7 @@ type Dials struct {
 func drawn(rnd *rand.Rand) Dials {
 	pick := func(shares ...float64) float64 { return shares[rnd.IntN(len(shares))] }
 	d := Dials{
-		Crash: pick(0, 0.01, 0.05), LongOutage: pick(0, 0.05, 0.3), Unknown: pick(0, 0.02, 0.1), Refused: pick(0, 0.1, 0.4),
+		Crash: pick(0, 0.01, 0.05), LongOutage: pick(0, 0.05, 0.3), Together: pick(0, 0.1), Unknown: pick(0, 0.02, 0.1), Refused: pick(0, 0.1, 0.4),
 		Unanswered: pick(0, 0.05, 0.2), Resent: pick(0, 0.1, 0.3), Orders: 3 + rnd.IntN(5), Scarce: rnd.IntN(2) == 0,
 	}
 	if rnd.IntN(2) == 0 {

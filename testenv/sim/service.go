@@ -249,6 +249,9 @@ func (s *service) readUpTo(t *task) time.Time {
 	if next.IsZero() || next.After(s.clock()) {
 		return time.Time{}
 	}
+	if s.sim.bug == HastyTimer {
+		return s.clock()
+	}
 	if s.sampledAt.Before(next) {
 		s.sample()
 	}
@@ -313,6 +316,7 @@ func (s *service) ring(x *stage, t *task, r *row, until time.Time) {
 			Envelope: r.frame.envelope(), Key: key, Timer: tm.Name, Discriminator: tm.Discriminator,
 		}}}
 		s.sim.say(s.plan.Name, "rings", tm.Name, tm.Discriminator, "of", key)
+		s.sim.judge.rings(s, x, in)
 		if err := s.run(x, in); err != nil && !topology.Dropped(err) {
 			s.sim.judge.timerFailed(s.plan.Name, tm.Name, key, err)
 		}
@@ -328,6 +332,9 @@ func (s *service) produce() {
 		}
 	}
 	s.txn = &txn{group: s.plan.Name, outputs: x.outputs, rows: x.changes(), offsets: x.moved}
+	if n := len(x.outputs); s.sim.bug == LostOutput && n > 1 && s.sim.happens(0.05) {
+		s.txn.outputs = x.outputs[:n-1]
+	}
 	s.sim.journal.produce(s.txn)
 	if s.sim.bug == DirtyRead {
 		s.sim.wakeReaders(s.txn)
@@ -373,6 +380,9 @@ func repeated(records []*record) (out []*record) {
 func (s *service) committed(t *txn) {
 	if s.sim.bug == DroppedTombstone {
 		t.rows = slices.DeleteFunc(t.rows, func(c rowChange) bool { return c.value == nil })
+	}
+	if s.sim.bug == TornCommit && s.sim.happens(0.05) {
+		t.rows = nil
 	}
 	s.sim.journal.commit(t)
 	s.sim.say(s.plan.Name, "commits", names(t.outputs))
@@ -463,8 +473,21 @@ func (s *service) sleep() {
 // rebuild ends a session whose fate is unknown, and restores what is committed.
 func (s *service) rebuild() { s.end(100 * time.Millisecond) }
 
-// crash loses all that is in memory, for a moment or for hours.
+// crash loses all that is in memory, for a moment or for hours; where it is the
+// machine, of all services.
 func (s *service) crash() {
+	if !s.sim.happens(s.sim.dials.Together) {
+		s.fall()
+		return
+	}
+	for _, other := range s.sim.services {
+		if other.up {
+			other.fall()
+		}
+	}
+}
+
+func (s *service) fall() {
 	down := time.Duration(s.sim.rnd.Int64N(int64(5 * time.Second)))
 	if s.sim.happens(s.sim.dials.LongOutage) {
 		down = time.Duration(s.sim.rnd.Int64N(int64(12 * time.Hour)))

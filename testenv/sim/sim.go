@@ -41,6 +41,9 @@ const (
 	NoDeduplication      // an input that was seen is taken again
 	Reordered            // a batch is taken in another order
 	UnknownIsNo          // a commit without an answer is made again
+	LostOutput           // an output that the broker refuses does not stop the commit
+	HastyTimer           // a deadline fires although its inputs are not read up to it
+	TornCommit           // the offsets are committed and the rows are not
 )
 
 // begin is where every run starts: a Monday morning.
