@@ -61,7 +61,6 @@ type judge struct {
 	counted      map[level]int32  // units that came
 	takenBack    map[level]bool   // a count said less than was thought: what left may have been off already
 	closed       map[string]bool  // orders
-	reported     map[string]bool  // rows of which a timer's step said something aloud
 	buried       map[string]*topology.DeadLetter
 }
 
@@ -75,7 +74,7 @@ func newJudge(s *Sim, checker *check.Checker) *judge {
 	checker.Reset()
 	return &judge{
 		sim: s, checker: checker, known: map[string]bool{}, last: map[string]int64{}, bank: books{}, told: books{}, keys: map[string]bool{},
-		mails: map[string]bool{}, gone: map[level]int32{}, counted: map[level]int32{}, takenBack: map[level]bool{}, closed: map[string]bool{}, reported: map[string]bool{}, buried: map[string]*topology.DeadLetter{},
+		mails: map[string]bool{}, gone: map[level]int32{}, counted: map[level]int32{}, takenBack: map[level]bool{}, closed: map[string]bool{}, buried: map[string]*topology.DeadLetter{},
 	}
 }
 
@@ -220,11 +219,16 @@ func (j *judge) rings(s *service, x *stage, in *input) {
 	}
 }
 
-// timerFailed hears of a timer's step that failed: it has no record to bury, and
-// a real runtime says so aloud.
+// saidAloud are the timers whose steps fail in order to be heard: events came of an
+// order that nobody has placed.
+var saidAloud = []string{"early-cancel", "orphan"}
+
+// timerFailed hears of a timer's step that failed: it has no record to bury.
 func (j *judge) timerFailed(service, timer, key string, err error) {
 	j.sim.say(service, "cannot ring", timer, "of", key, err)
-	j.reported[key] = true
+	if !slices.Contains(saidAloud, timer) {
+		j.say(noDefect, "%s cannot ring %s of %s: %v", service, timer, key, err)
+	}
 }
 
 func (j *judge) refused(id string, err error) {
