@@ -55,15 +55,36 @@ func join(ctx context.Context, s *sitting) error {
 	if err := s.fill(ctx, trading{Place: p, Orders: orders, Invoices: true, Trail: min(joinTrail, orders/2), Begin: settled()}); err != nil {
 		return err
 	}
+	peers := s.peersOf(p, orders)
+	reached, err := s.alternate(ctx, append(slices.Clone(peers),
+		contender{"join", s.reconciles(p, orders, allCached, table.Config{})},
+		contender{"no store", s.reconciles(p, orders, allCached, table.Config{Memory: true})})...)
+	if err != nil {
+		return err
+	}
+	vs := ratios(reached["join"], reached["no store"])
+	s.detail("join: %s/s; with a map for a store %s/s; ratio %s", spread(reached["join"]), spread(reached["no store"]), spread(vs))
+	s.figures["join_vs_no_store"] = median(vs)
+	if len(peers) > 0 {
+		s.joinFigures(reached, peers)
+	}
+	return s.forgetAll(ctx, p.Prefix)
+}
+
+// peersOf are the settings of Streams that the join is compared with: the first
+// is the one like ours.
+func (s *sitting) peersOf(p place, orders int) []contender {
+	if !s.peers {
+		return nil
+	}
 	peers := []contender{{"streams disk 100 ms", s.streams(p, orders, "disk", 100, streamsAll)}}
 	for _, commit := range []int{100, 1_000, 10_000} {
 		peers = append(peers, contender{"streams memory " + strconv.Itoa(commit) + " ms", s.streams(p, orders, "memory", commit, streamsAll)})
 	}
-	reached, err := s.alternate(ctx, append(peers, contender{"join", s.reconciles(p, orders, allCached, table.Config{})})...)
-	if err != nil {
-		return err
-	}
-	ours := reached["join"]
+	return peers
+}
+
+func (s *sitting) joinFigures(reached map[string][]float64, peers []contender) {
 	best := slices.Clone(reached[peers[0].name])
 	for _, peer := range peers {
 		s.detail("join, %s: %s/s", peer.name, spread(reached[peer.name]))
@@ -71,10 +92,9 @@ func join(ctx context.Context, s *sitting) error {
 			best[round] = max(best[round], v)
 		}
 	}
-	vs, vsBest := ratios(ours, reached[peers[0].name]), ratios(ours, best)
-	s.detail("join: %s/s; × streams disk 100 ms %s; × the best of streams %s", spread(ours), spread(vs), spread(vsBest))
+	vs, vsBest := ratios(reached["join"], reached[peers[0].name]), ratios(reached["join"], best)
+	s.detail("join / streams disk 100 ms %s; / the best of streams %s", spread(vs), spread(vsBest))
 	s.figures["join_vs_streams"], s.figures["join_vs_streams_best"] = median(vs), median(vsBest)
-	return s.forgetAll(ctx, p.Prefix)
 }
 
 // joinRandom is the join where an invoice is of any order, and a tenth of the
@@ -91,15 +111,20 @@ func joinRandom(ctx context.Context, s *sitting) error {
 	if err != nil {
 		return err
 	}
-	reached, err := s.alternate(ctx,
-		contender{"streams", s.streams(p, orders, "disk", 100, max(1, int(streamsPart*s.scale)))},
-		contender{"join", s.reconciles(p, orders, tenth, table.Config{})})
+	contenders := []contender{{"join", s.reconciles(p, orders, tenth, table.Config{})}}
+	if s.peers {
+		contenders = append(contenders, contender{"streams", s.streams(p, orders, "disk", 100, max(1, int(streamsPart*s.scale)))})
+	}
+	reached, err := s.alternate(ctx, contenders...)
 	if err != nil {
 		return err
 	}
-	vs := ratios(reached["join"], reached["streams"])
-	s.detail("join in random order, a tenth cached: %s/s; streams disk 100 ms %s/s; × %s", spread(reached["join"]), spread(reached["streams"]), spread(vs))
-	s.figures["join_random_vs_streams"] = median(vs)
+	s.detail("join in random order, a tenth cached: %s/s", spread(reached["join"]))
+	if s.peers {
+		vs := ratios(reached["join"], reached["streams"])
+		s.detail("the same, streams disk 100 ms: %s/s; join / streams %s", spread(reached["streams"]), spread(vs))
+		s.figures["join_random_vs_streams"] = median(vs)
+	}
 	return s.forgetAll(ctx, p.Prefix)
 }
 

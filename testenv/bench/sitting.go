@@ -29,6 +29,7 @@ type sitting struct {
 	workers    int
 	partitions int32
 	profile    string
+	peers      bool
 	log        io.Writer
 
 	kafka    *broker.Kafka
