@@ -27,6 +27,27 @@ const pieces = 2000
 // bareCopy moves all holds, and says how fast it went: from the first record read
 // to the last transaction committed.
 func bareCopy(ctx context.Context, c copying) (result, error) {
+	b, err := newBare(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.run(ctx); err != nil {
+		return nil, err
+	}
+	return result{"rate": float64(c.Records) / time.Since(b.began).Seconds()}, nil
+}
+
+// bare is the sessions of a bare client.
+type bare struct {
+	copying
+	facts, rows []*kgo.Record
+	started     sync.Once
+	began       time.Time
+	committed   atomic.Int64
+}
+
+// newBare makes the topics that are to be written, and takes the pieces.
+func newBare(ctx context.Context, c copying) (*bare, error) {
 	b := &bare{copying: c}
 	cl, err := c.Place.client()
 	if err != nil {
@@ -40,31 +61,23 @@ func bareCopy(ctx context.Context, c copying) (result, error) {
 	if err := c.Place.make(ctx, adm, "bare.state", map[string]*string{"cleanup.policy": &compact}); err != nil {
 		return nil, err
 	}
-	if c.Echoed {
-		if b.facts, err = c.Place.sample(ctx, c.Place.topic("fraud"), pieces); err != nil {
-			return nil, err
-		}
-		if b.rows, err = c.Place.sample(ctx, c.Place.topic("risk.state"), pieces); err != nil {
-			return nil, err
-		}
+	if !c.Echoed {
+		return b, nil
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	for n := range c.Place.Workers {
-		g.Go(func() error { return b.work(ctx, n) })
-	}
-	if err := g.Wait(); err != nil {
+	if b.facts, err = c.Place.sample(ctx, c.Place.topic("fraud"), min(pieces, c.Records)); err != nil {
 		return nil, err
 	}
-	return result{"rate": float64(c.Records) / time.Since(b.began).Seconds()}, nil
+	b.rows, err = c.Place.sample(ctx, c.Place.topic("risk.state"), min(pieces, c.Records))
+	return b, err
 }
 
-// bare is the sessions of a bare client.
-type bare struct {
-	copying
-	facts, rows []*kgo.Record
-	started     sync.Once
-	began       time.Time
-	committed   atomic.Int64
+// run moves records until as many as there are have been committed.
+func (b *bare) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for n := range b.Place.Workers {
+		g.Go(func() error { return b.work(ctx, n) })
+	}
+	return g.Wait()
 }
 
 // work is one session. It produces while it polls, and commits when enough is

@@ -37,6 +37,7 @@ type sitting struct {
 	admin    *kadm.Client
 	figures  map[string]float64
 	details  []string
+	trials   int
 }
 
 func (s *sitting) open(ctx context.Context) (err error) {
@@ -98,7 +99,11 @@ func (s *sitting) trial(ctx context.Context, name string, spec any) (result, err
 	if err != nil {
 		return nil, fmt.Errorf("trial %s: %w", name, err)
 	}
-	c := exec.CommandContext(ctx, self, "-trial", name, "-profile", s.profile)
+	c := exec.CommandContext(ctx, self, "-trial", name)
+	if s.profile != "" {
+		s.trials++
+		c.Args = append(c.Args, "-profile", filepath.Join(s.profile, fmt.Sprintf("%02d-%s.pprof", s.trials, name)))
+	}
 	c.Stderr = s.log
 	// Left open: a trial whose parent is gone reads its end, and ends too.
 	in, err := c.StdinPipe()
@@ -122,7 +127,7 @@ func (s *sitting) trial(ctx context.Context, name string, spec any) (result, err
 // trials are what this program runs in processes of their own.
 func trials() map[string]func(context.Context, []byte) (result, error) {
 	return map[string]func(context.Context, []byte) (result, error){
-		"trade": trial(trade), "serve": trial(serve), "holds": trial(holds), "copy": trial(bareCopy),
+		"trade": trial(trade), "serve": trial(serve), "holds": trial(holds), "copy": trial(bareCopy), "hop": trial(hopTrial), "restart": trial(restart),
 	}
 }
 
@@ -153,7 +158,7 @@ func runTrial(ctx context.Context, name, profile string, in io.Reader, out io.Wr
 		cancel()
 	}()
 	if profile != "" {
-		stop, err := profileTo(filepath.Join(profile, name+".pprof"))
+		stop, err := profileTo(profile)
 		if err != nil {
 			return err
 		}
