@@ -89,6 +89,15 @@ const trialLimit = 20 * time.Minute
 
 // trial runs this program again, for one thing.
 func (s *sitting) trial(ctx context.Context, name string, spec any) (result, error) {
+	profile := ""
+	if s.profile != "" {
+		s.trials++
+		profile = filepath.Join(s.profile, fmt.Sprintf("%02d-%s.pprof", s.trials, name))
+	}
+	return runSelf(ctx, name, profile, spec, s.log)
+}
+
+func runSelf(ctx context.Context, name, profile string, spec any, log io.Writer) (result, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, trialLimit, fmt.Errorf("not done after %v", trialLimit))
 	defer cancel()
 	self, err := os.Executable()
@@ -99,12 +108,8 @@ func (s *sitting) trial(ctx context.Context, name string, spec any) (result, err
 	if err != nil {
 		return nil, fmt.Errorf("trial %s: %w", name, err)
 	}
-	c := exec.CommandContext(ctx, self, "-trial", name)
-	if s.profile != "" {
-		s.trials++
-		c.Args = append(c.Args, "-profile", filepath.Join(s.profile, fmt.Sprintf("%02d-%s.pprof", s.trials, name)))
-	}
-	c.Stderr = s.log
+	c := exec.CommandContext(ctx, self, "-trial", name, "-profile", profile)
+	c.Stderr = log
 	// Left open: a trial whose parent is gone reads its end, and ends too.
 	in, err := c.StdinPipe()
 	if err != nil {
@@ -127,7 +132,7 @@ func (s *sitting) trial(ctx context.Context, name string, spec any) (result, err
 // trials are what this program runs in processes of their own.
 func trials() map[string]func(context.Context, []byte) (result, error) {
 	return map[string]func(context.Context, []byte) (result, error){
-		"trade": trial(trade), "serve": trial(serve), "holds": trial(holds), "copy": trial(bareCopy), "hop": trial(hopTrial), "restart": trial(restart),
+		"trade": trial(trade), "serve": trial(serve), "holds": trial(holds), "copy": trial(bareCopy), "hop": trial(hopTrial), "restart": trial(restart), "flows": trial(flowsTrial), "place": trial(placeOrders),
 	}
 }
 
