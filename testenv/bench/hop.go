@@ -98,10 +98,8 @@ func hopTrial(ctx context.Context, h hopping) (r result, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, run.finish(), run.store.Close()) }()
-	select {
-	case <-run.runner.Ready():
-	case err := <-run.ended:
-		return nil, fmt.Errorf("the service ended: %w", err)
+	if err := run.ready(ctx); err != nil {
+		return nil, err
 	}
 	return ping(ctx, h.Place, "fraud", pings)
 }

@@ -41,7 +41,8 @@ type measurement struct {
 // measurements are all, in the order in which they are taken.
 func measurements() []measurement {
 	return []measurement{
-		{"echo", echo}, {"hop", hop}, {"join", join}, {"random", joinRandom}, {"restore", restore}, {"flows", flows},
+		{"echo", echo}, {"hop", hop}, {"join", join}, {"random", joinRandom}, {"restore", restore},
+		{"journey", journey}, {"orders", orders}, {"flows", flows},
 	}
 }
 

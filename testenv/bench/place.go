@@ -60,8 +60,6 @@ func (p place) wire(ctx context.Context, events ...[2]string) (*schemas.Wire, er
 
 // running is services at work as `troupe run` has them.
 type running struct {
-	place   place
-	config  stream.Config
 	metrics *prometheus.Registry
 	runner  *stream.Runner
 	store   *table.Store
@@ -71,29 +69,53 @@ type running struct {
 
 // start makes the topics that are missing and runs services on them.
 func (p place) start(ctx context.Context, estate topology.Estate, t table.Config, l stream.Limits, services ...topology.Service) (*running, error) {
+	store, err := table.Open(t)
+	if err != nil {
+		return nil, err
+	}
+	r, err := p.prepare(ctx, estate, store, clock.Wall(), l, services...)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	r.run(ctx)
+	return r, nil
+}
+
+// prepare makes the topics that are missing and services that do not run yet.
+func (p place) prepare(ctx context.Context, estate topology.Estate, store *table.Store, business clock.Clock, l stream.Limits, services ...topology.Service) (*running, error) {
 	wire, err := p.wire(ctx)
 	if err != nil {
 		return nil, err
 	}
 	estate.Partitions = p.Partitions
-	r := &running{place: p, metrics: prometheus.NewRegistry(), ended: make(chan error, 1)}
-	if r.store, err = table.Open(t); err != nil {
-		return nil, err
-	}
-	r.config = stream.Config{
-		Brokers: p.Brokers, Prefix: p.Prefix, Instance: "bench", Workers: p.Workers, Estate: estate, Wire: wire, Store: r.store,
-		Clock: clock.Wall(), Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	r := &running{metrics: prometheus.NewRegistry(), store: store, ended: make(chan error, 1)}
+	c := stream.Config{
+		Brokers: p.Brokers, Prefix: p.Prefix, Instance: "bench", Workers: p.Workers, Estate: estate, Wire: wire, Store: store,
+		Clock: business, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Metrics: stream.NewMetrics(r.metrics), Limits: l,
 	}
-	if _, err := stream.Apply(ctx, r.config, services); err != nil {
-		return nil, errors.Join(err, r.store.Close())
+	if _, err := stream.Apply(ctx, c, services); err != nil {
+		return nil, err
 	}
-	if r.runner, err = stream.New(ctx, r.config, services); err != nil {
-		return nil, errors.Join(err, r.store.Close())
-	}
+	r.runner, err = stream.New(ctx, c, services)
+	return r, err
+}
+
+func (r *running) run(ctx context.Context) {
 	ctx, r.stop = context.WithCancel(ctx)
 	go func() { r.ended <- r.runner.Run(ctx) }()
-	return r, nil
+}
+
+// ready waits until every task is assigned and restored.
+func (r *running) ready(ctx context.Context) error {
+	select {
+	case <-r.runner.Ready():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case err := <-r.ended:
+		return fmt.Errorf("the services ended: %w", err)
+	}
 }
 
 // finish stops the services: the last commit, the last checkpoint. The store is

@@ -81,10 +81,8 @@ func restart(ctx context.Context, r restarting) (found result, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, run.store.Close()) }()
-	select {
-	case <-run.runner.Ready():
-	case err := <-run.ended:
-		return nil, fmt.Errorf("the service ended: %w", err)
+	if err := run.ready(ctx); err != nil {
+		return nil, err
 	}
 	took := time.Since(began)
 	return result{"seconds": took.Seconds()}, run.finish()

@@ -133,6 +133,7 @@ func runSelf(ctx context.Context, name, profile string, spec any, log io.Writer)
 func trials() map[string]func(context.Context, []byte) (result, error) {
 	return map[string]func(context.Context, []byte) (result, error){
 		"trade": trial(trade), "serve": trial(serve), "holds": trial(holds), "copy": trial(bareCopy), "hop": trial(hopTrial), "restart": trial(restart), "flows": trial(flowsTrial), "place": trial(placeOrders),
+		"estate": trial(estateTrial),
 	}
 }
 
