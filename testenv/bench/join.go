@@ -128,22 +128,19 @@ func joinRandom(ctx context.Context, s *sitting) error {
 	return s.forgetAll(ctx, p.Prefix)
 }
 
-// tenth is the limit of the cache that holds a tenth of the rows, decoded.
+// tenth is the limit of the cache that holds a tenth of the rows.
 func (s *sitting) tenth(ctx context.Context, p place, orders int) (int64, error) {
 	rows, err := p.sample(ctx, p.topic("reconciliation.state"), pieces)
 	if err != nil {
 		return 0, err
 	}
-	var heap int
+	var bytes int
 	for _, r := range rows {
-		heap += rowOverhead + decoded*len(r.Value) + 2*len(r.Key)
+		bytes += rowOverhead + len(r.Key) + len(r.Value)
 	}
-	return int64(heap) * int64(orders) / int64(10*len(rows)), nil
+	return int64(bytes) * int64(orders) / int64(10*len(rows)), nil
 }
 
-// What the runtime takes a row to need in memory: so much and a multiple of its
-// bytes.
-const (
-	rowOverhead = 600
-	decoded     = 3
-)
+// rowOverhead is what the runtime takes a row to need in memory beside its key
+// and value.
+const rowOverhead = 128
