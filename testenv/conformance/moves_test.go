@@ -1,0 +1,240 @@
+package conformance
+
+import (
+	"context"
+	"reflect"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"troupe/schemas"
+	"troupe/topology"
+)
+
+// stateOf says what the group is doing.
+func (b *bench) stateOf() string {
+	b.t.Helper()
+	groups, err := b.adm.DescribeGroups(b.t.Context(), b.prefix+"fraud")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return groups[b.prefix+"fraud"].State
+}
+
+// TestRebalanceInTransaction, guards 1 and 8: another member comes while a
+// transaction is about to end. The tasks that go wait for that end, and whoever
+// gets them goes on behind it.
+func TestRebalanceInTransaction(t *testing.T) {
+	b := newBench(t)
+	ending := newGate()
+	b.options = tap{asked: func(api kmsg.Key) {
+		if api == kmsg.EndTxn {
+			ending.pass()
+		}
+	}}.options()
+	first := b.start("a", counting(clearing))
+	t.Cleanup(ending.open)
+	b.options = nil
+	list := orders(40)
+	b.publish(list[0])
+	b.settle()
+	ending.shut.Store(true)
+	b.publishAll(list[1:20])
+	await(t, ending.arrived, "a transaction is about to end")
+	b.start("b", counting(clearing))
+	b.until("the group rebalances", func() bool { return b.stateOf() == "PreparingRebalance" })
+	b.publishAll(list[20:])
+	ending.open()
+	b.members(2)
+	b.settle()
+	first.end()
+	b.settle()
+	b.each(list)
+}
+
+// TestZombie, guards 1 and 2: a member stands still in the middle of a
+// transaction, is given up, and wakes up once its successor has done the same
+// inputs and more. What it had begun must leave no trace.
+func TestZombie(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		at   kmsg.Key
+	}{{"before it has produced", kmsg.Produce}, {"before it commits its offsets", kmsg.TxnOffsetCommit}} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			stall := newGate()
+			b.options = tap{asked: func(api kmsg.Key) {
+				if api == c.at {
+					stall.pass()
+				}
+			}}.options()
+			first := b.start("a", counting(clearing))
+			t.Cleanup(stall.open)
+			b.options = nil
+			list := orders(40)
+			b.publish(list[0])
+			b.settle()
+			old := b.member()
+			stall.shut.Store(true)
+			b.publishAll(list[1:20])
+			await(t, stall.arrived, "a transaction has begun")
+			b.expel(old)
+			// What the zombie has produced hides what lies behind it until the broker
+			// gives its transaction up; the state and the inputs are not hidden.
+			b.start("b", counting(clearing))
+			b.publishAll(list[20:])
+			b.until("the successor has committed all", b.done)
+			stall.open()
+			b.until("the zombie is a member again", func() bool { return len(b.members(2)) == 2 })
+			b.settle()
+			first.end()
+			b.settle()
+			b.each(list)
+		})
+	}
+}
+
+// TestRollingRestart: three members, each ended and started again in turn while
+// orders come. Each finds its disk again.
+func TestRollingRestart(t *testing.T) {
+	b := newBench(t)
+	running := map[string]*instance{}
+	names := []string{"a", "b", "c"}
+	for _, name := range names {
+		running[name] = b.start(name, counting(clearing))
+	}
+	b.members(len(names))
+	var list []string
+	send := func() {
+		for range 20 {
+			order := "web-" + strconv.Itoa(len(list))
+			list = append(list, order)
+			b.publish(order)
+		}
+	}
+	for _, name := range names {
+		send()
+		running[name].end()
+		send()
+		running[name] = b.start(name, counting(clearing))
+		send()
+		b.members(len(names))
+	}
+	b.settle()
+	b.each(list)
+}
+
+// TestParkedOutliveTheProcess: what waits under its key is state. It keeps its
+// order through a restart, also onto an empty disk, and through a move.
+func TestParkedOutliveTheProcess(t *testing.T) {
+	for _, c := range []struct{ name, next string }{{"restarted", "a"}, {"moved", "b"}} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			var open atomic.Bool
+			service := counting(func(c *count, e placedRead, turn *topology.Turn) error {
+				if !open.Load() {
+					return topology.Park(time.Hour, "not yet")
+				}
+				if c.Orders++; turn.Cause.Envelope.ID != schemas.FactID("again", strconv.Itoa(int(c.Orders))) {
+					return topology.Poison("%s came as the %d.", turn.Cause.Envelope.ID, c.Orders)
+				}
+				turn.Publish(&fraudCleared{Score: c.Orders, Basis: "SCORE"}, strconv.Itoa(int(c.Orders)))
+				return nil
+			})
+			first := b.start("a", service)
+			again := func(n int) {
+				m := placed("web-1")
+				m.ID = schemas.FactID("again", strconv.Itoa(n))
+				value, err := b.wire.Encode("orders", m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.put("web-1", homeOf("web-1"), value)
+			}
+			for n := range 3 {
+				again(n + 1)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			b.clock.At(nine.Add(90*time.Minute), "stop", func(context.Context) error { cancel(); return nil })
+			if err := b.clock.Run(ctx); err == nil {
+				t.Fatal("nothing was parked: the clock ran out of deadlines")
+			}
+			first.end()
+			open.Store(true)
+			b.start(c.next, service)
+			again(4)
+			b.settle()
+			if got := b.scores()["web-1"]; !reflect.DeepEqual(got, []int32{1, 2, 3, 4}) {
+				t.Errorf("scores %v, want them in order; %d dead letters", got, len(b.read("fraud.dead")))
+			}
+		})
+	}
+}
+
+// TestEffectMoves: a member calls the world and is given up before the answer.
+// Who takes the task over asks whether the call was made; the answer that the
+// first gets after all is one of the same, and told once.
+func TestEffectMoves(t *testing.T) {
+	b := newBench(t)
+	var first, again atomic.Int32
+	called, answer := make(chan struct{}, 1), make(chan struct{})
+	service := func(patient bool) topology.Service {
+		return asking(func(ctx context.Context, c topology.Call, _ request) (fraudScored, error) {
+			if c.Again {
+				again.Add(1)
+			} else {
+				first.Add(1)
+			}
+			if patient {
+				called <- struct{}{}
+				<-answer // deaf to its context: the world answers when it answers
+			}
+			return fraudScored{Decision: "CLEAR", Score: 1}, nil
+		})
+	}
+	b.start("a", service(true))
+	b.publish("web-1")
+	<-called
+	b.start("b", service(false))
+	b.members(2)
+	old := b.holder(homeOf("web-1"))
+	b.expel(old)
+	b.until("the intent was taken up by another, or the first holds it again", func() bool {
+		return again.Load() > 0 || len(called) > 0
+	})
+	close(answer)
+	b.settle()
+	b.each([]string{"web-1"})
+	if first.Load() != 1 {
+		t.Errorf("%d calls that did not say they may be repeats, want 1", first.Load())
+	}
+}
+
+// holder is the member that has a partition.
+func (b *bench) holder(partition int32) (id string) {
+	b.t.Helper()
+	b.until("somebody has the partition", func() bool {
+		groups, err := b.adm.DescribeGroups(b.t.Context(), b.prefix+"fraud")
+		if err != nil {
+			return false
+		}
+		for _, m := range groups[b.prefix+"fraud"].Members {
+			assigned, _ := m.Assigned.AsConsumer()
+			if assigned == nil {
+				continue
+			}
+			for _, topic := range assigned.Topics {
+				for _, p := range topic.Partitions {
+					if p == partition {
+						id = m.MemberID
+					}
+				}
+			}
+		}
+		return id != ""
+	})
+	return id
+}
