@@ -1,13 +1,13 @@
 // Package conformance holds the runtime to what topology/stream promises, on the
 // embedded broker and, with TROUPE_REAL=1, on a real one, of three nodes with
-// TROUPE_NODES=3. Nothing in between is
-// faked: faults are put on the wire (tap), in the group (an expelled member), in
-// the log (deleted or foreign records) or in the service (a panic).
+// TROUPE_NODES=3. Nothing in between is faked: faults are put on the wire (tap), in
+// the group (an expelled member), in the log (deleted or foreign records) or in the
+// service (a panic).
 //
 // The guards of exactly once, and the tests that fail without them:
 //
 //	1 ownership is what the last assignment said   TestTimersFollowTheirTask, TestSilentRejoin, TestZombie
-//	2 an end that is not a yes is unknown          TestUnknownEnd, TestRefusedEnd, TestFenced, TestHungPredecessor
+//	2 an end that is not a yes is unknown          TestUnknownEnd, TestRefusedEnd, TestFenced, TestHungPredecessor, TestExpelledInTransaction
 //	3 a failed produce stops the commit            TestFailedProduce, TestTooLarge
 //	4 offsets follow what was polled               TestRegistryDown
 //	5 a transaction of timers alone is fenced      TestStalledTimers

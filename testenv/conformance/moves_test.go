@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"troupe/schemas"
@@ -65,6 +66,7 @@ func TestZombie(t *testing.T) {
 	}{{"before it has produced", kmsg.Produce}, {"before it commits its offsets", kmsg.TxnOffsetCommit}} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
+			b.limits.TransactionTimeout = shortTransaction
 			stall := newGate()
 			b.options = tap{asked: func(api kmsg.Key) {
 				if api == c.at {
@@ -88,13 +90,48 @@ func TestZombie(t *testing.T) {
 			b.publishAll(list[20:])
 			b.until("the successor has committed all", b.done)
 			stall.open()
-			b.until("the zombie is a member again", func() bool { return len(b.members(2)) == 2 })
+			b.members(2) // the zombie is one again
 			b.settle()
 			first.end()
 			b.settle()
 			b.each(list)
 		})
 	}
+}
+
+// shortTransaction lets the broker give a transaction up while a test waits.
+const shortTransaction = 3 * time.Second
+
+// TestExpelledInTransaction, guard 2: a member learns in the middle of a
+// transaction that its group has given it up. Its client then waits for the
+// transaction to end before it joins again, and the end for a heartbeat that the
+// client sends no more: without a limit neither comes.
+func TestExpelledInTransaction(t *testing.T) {
+	b := newBench(t)
+	b.limits.TransactionTimeout = shortTransaction
+	produced, expelled := newGate(), newGate()
+	b.options = tap{answered: func(api kmsg.Key, answer []byte) {
+		switch {
+		case api == kmsg.Produce:
+			produced.pass()
+		case api == kmsg.Heartbeat && errorOf(answer) == kerr.UnknownMemberID.Code:
+			expelled.arrive()
+		}
+	}}.options()
+	b.start("a", counting(clearing))
+	t.Cleanup(produced.open)
+	list := orders(20)
+	b.publish(list[0])
+	b.settle()
+	old := b.member()
+	produced.shut.Store(true)
+	b.publishAll(list[1:])
+	await(t, produced.arrived, "a transaction has begun")
+	b.expel(old)
+	await(t, expelled.arrived, "the member has learned that it is none")
+	produced.open()
+	b.settle()
+	b.each(list)
 }
 
 // TestRollingRestart: three members, each ended and started again in turn while

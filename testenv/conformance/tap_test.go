@@ -102,6 +102,9 @@ func setError(answer []byte, e *kerr.Error) {
 	binary.BigEndian.PutUint16(answer[13:], uint16(code))
 }
 
+// errorOf reads the error of such an answer.
+func errorOf(answer []byte) int16 { return int16(binary.BigEndian.Uint16(answer[13:])) }
+
 // gate holds whoever passes once it is shut, until it is opened for good.
 type gate struct {
 	shut            atomic.Bool

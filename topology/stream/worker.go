@@ -222,11 +222,24 @@ func (w *worker) abort(ctx context.Context) error {
 	if err := w.session.Begin(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
+	ctx, done := w.bounded(ctx)
+	defer done()
 	if _, err := w.session.End(ctx, kgo.TryAbort); err != nil {
 		return fmt.Errorf("%w: %w", errRebuild, err)
 	}
 	return nil
 }
+
+// bounded limits what is done of a transaction by its timeout: the broker has
+// ended it then. Without a limit, End may wait for ever: it asks the group for a
+// heartbeat, while the group's loop has learned that we were expelled and waits
+// for us to allow a rebalance, which we do after End.
+func (w *worker) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, w.limits.TransactionTimeout, errOverdue)
+}
+
+// errOverdue ends a transaction that nobody answers for.
+var errOverdue = errors.New("the transaction's timeout has passed before its end was known")
 
 // reload drops what was staged and every task's memory, after an abort that is
 // certain. The session stays: leaving the group would move tasks about for
@@ -503,6 +516,8 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 	if err := w.session.Begin(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
+	ctx, done := w.bounded(ctx)
+	defer done()
 	changed := x.changelog()
 	produced := append(changed, x.outputs...)
 	var first failure
@@ -525,7 +540,7 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 		return err
 	}
 	if !ok || err != nil {
-		return errors.Join(errRebuild, err)
+		return errors.Join(errRebuild, err, context.Cause(ctx))
 	}
 	if err := w.rehearse(AtEnded); err != nil {
 		return err
@@ -645,8 +660,10 @@ func (w *worker) settleIdle(ctx context.Context, moved map[partition]int64) erro
 	if err := w.session.Begin(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
+	ctx, done := w.bounded(ctx)
+	defer done()
 	if ok, err := w.session.End(ctx, kgo.TryCommit); !ok || err != nil {
-		return errors.Join(errRebuild, err)
+		return errors.Join(errRebuild, err, context.Cause(ctx))
 	}
 	return nil
 }
