@@ -33,7 +33,10 @@ var errStop = errors.New("stop")
 // onDisk is Badger. Every write uses one version, so an overwrite replaces the
 // older entry and a read stops at its first hit: Kafka orders the writes, not
 // Badger.
-type onDisk struct{ db *badger.DB }
+type onDisk struct {
+	db   *badger.DB
+	room room
+}
 
 const version = 1
 
@@ -61,6 +64,9 @@ func (d onDisk) read(keys [][]byte, f func(i int, value []byte) error) error {
 }
 
 func (d onDisk) write(entries []entry) error {
+	if err := d.room.check(); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
 	loader := d.db.NewKVLoader(2)
 	for i := range entries {
 		e := &entries[i]
@@ -107,7 +113,14 @@ func (d onDisk) scan(prefix, from []byte, values bool, f func(key, value []byte)
 	return nil
 }
 
-func (d onDisk) close() error { return d.db.Close() }
+// close writes what is in memory. Without room for that it leaves the database
+// as it is, which is as after a crash: Badger's log has what was written.
+func (d onDisk) close() error {
+	if err := d.room.check(); err != nil {
+		return err
+	}
+	return d.db.Close()
+}
 
 // inMemory keeps checkpoints in a map: for state that is cheap to restore from
 // its changelog, and as the mark that a disk is measured by.

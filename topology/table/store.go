@@ -59,6 +59,13 @@ func Open(c Config) (*Store, error) {
 		c.Dir, s.temp = dir, dir
 	}
 	s.dir = c.Dir
+	r := room{c.Dir, reserveTables * c.MemTable}
+	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	if err := r.check(); err != nil {
+		return nil, fmt.Errorf("open state: %w", err)
+	}
 	o := badger.DefaultOptions(c.Dir).WithLogger(nil).WithDetectConflicts(false).WithMetricsEnabled(false).
 		WithMemTableSize(c.MemTable).WithNumMemtables(2).WithValueLogFileSize(64 << 20).
 		WithCompression(options.None).WithBlockCacheSize(0).WithIndexCacheSize(0).
@@ -67,7 +74,7 @@ func Open(c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open state in %s: %w", c.Dir, err)
 	}
-	s.disk = onDisk{db}
+	s.disk = onDisk{db, r}
 	return s, nil
 }
 
