@@ -20,6 +20,7 @@ import (
 type KafkaConfig struct {
 	Nodes   int       // 1 or 3, each a broker and a controller; 0 means 1
 	DataDir string    // "": a temporary folder, removed on Close. Otherwise a later start goes on with its records
+	Extra   []string  // lines of server.properties, over those of ours
 	Log     io.Writer // what is being done, in words; nil: nothing is said
 }
 
@@ -66,7 +67,7 @@ func StartKafka(ctx context.Context, c KafkaConfig) (_ *Kafka, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := k.plan(dir, c.Nodes); err != nil {
+	if err := k.plan(dir, c); err != nil {
 		return nil, err
 	}
 	fmt.Fprintf(c.Log, "starting Kafka %s on %s, data and logs in %s\n", kafkaVersion, strings.Join(k.Brokers, ","), dir)
@@ -108,13 +109,13 @@ func clusterID(dir string, nodes int) (string, error) {
 
 // plan gives every node its folder and its ports, which it keeps through
 // restarts: clients know them.
-func (k *Kafka) plan(dir string, nodes int) error {
-	ports, err := freePorts(2 * nodes)
+func (k *Kafka) plan(dir string, c KafkaConfig) error {
+	ports, err := freePorts(2 * c.Nodes)
 	if err != nil {
 		return err
 	}
-	for i := range nodes {
-		n := &node{id: i + 1, dir: filepath.Join(dir, fmt.Sprintf("node-%d", i+1)), broker: ports[2*i], controller: ports[2*i+1]}
+	for i := range c.Nodes {
+		n := &node{extra: c.Extra, id: i + 1, dir: filepath.Join(dir, fmt.Sprintf("node-%d", i+1)), broker: ports[2*i], controller: ports[2*i+1]}
 		k.nodes = append(k.nodes, n)
 		k.Brokers = append(k.Brokers, n.addr())
 	}

@@ -24,6 +24,7 @@ const (
 type node struct {
 	id         int
 	dir        string
+	extra      []string
 	broker     int // port
 	controller int // port
 	child      *child
@@ -83,7 +84,8 @@ auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
 # At its default of 20 every small transaction that follows another takes 22 ms.
 add.partitions.to.txn.retry.backoff.ms=1
-`, n.id, strings.Join(voters, ","), n.addr(), n.controller, filepath.ToSlash(filepath.Join(n.dir, "data")), replicas, inSync)
+%[8]s
+`, n.id, strings.Join(voters, ","), n.addr(), n.controller, filepath.ToSlash(filepath.Join(n.dir, "data")), replicas, inSync, strings.Join(n.extra, "\n"))
 }
 
 // format makes the data folder the cluster's; one that is already so is left.

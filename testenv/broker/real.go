@@ -15,6 +15,7 @@ import (
 type RealConfig struct {
 	Nodes   int       // of Kafka, 1 or 3; 0 means 1
 	DataDir string    // "": records and schemas go with the process
+	Extra   []string  // lines of every node's server.properties, over those of ours
 	Log     io.Writer // what is being done, in words; nil: nothing is said
 }
 
@@ -26,7 +27,7 @@ type Real struct {
 
 // StartReal starts both side by side; ctx bounds the start, not their life.
 func StartReal(ctx context.Context, c RealConfig) (*Real, error) {
-	kafka := KafkaConfig{Nodes: c.Nodes, Log: c.Log}
+	kafka := KafkaConfig{Nodes: c.Nodes, Extra: c.Extra, Log: c.Log}
 	registry := ApicurioConfig{Log: c.Log}
 	if c.DataDir != "" {
 		kafka.DataDir, registry.DataDir = filepath.Join(c.DataDir, "kafka"), filepath.Join(c.DataDir, "registry")

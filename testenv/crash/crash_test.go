@@ -21,6 +21,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"troupe/schemas"
 	"troupe/testenv/broker"
 	"troupe/testenv/scan"
@@ -50,14 +53,17 @@ func TestMain(m *testing.M) {
 
 const (
 	processes = 3
-	patience  = 3 * time.Minute // for all that is owed to come, once nothing is broken any more
+	patience  = 2 * time.Minute // for all that is owed to come, once nothing is broken any more
 )
 
 func TestCrashes(t *testing.T) {
 	if *crashes == 0 {
 		t.Skip("make crash runs it: it needs a real Kafka and minutes")
 	}
-	s := newSite(t)
+	s := newSite(t, *nodes)
+	for range processes {
+		s.add()
+	}
 	plan := schedule(*seed, *crashes, processes, *nodes)
 	t.Logf("seed %d: %d faults on %d processes and %d brokers", *seed, len(plan), processes, *nodes)
 	l, err := newLoad(t.Context(), s.place, *seed)
@@ -69,6 +75,7 @@ func TestCrashes(t *testing.T) {
 	done := map[kind]int{}
 	for n, f := range plan {
 		time.Sleep(f.wait)
+		s.revive()
 		t.Logf("%3d  %v", n+1, f)
 		s.suffer(f)
 		done[f.kind]++
@@ -108,31 +115,34 @@ type site struct {
 	down      atomic.Bool // the registry
 	processes []*process
 	waking    sync.WaitGroup
+	outages   sync.WaitGroup
 }
 
-func newSite(t *testing.T) *site {
-	real, err := broker.StartReal(t.Context(), broker.RealConfig{Nodes: *nodes, Log: os.Stderr})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &site{t: t, real: real}
-	t.Cleanup(func() {
-		if err := real.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+func newSite(t *testing.T, nodes int) *site {
+	t.Helper()
+	s := &site{t: t}
+	var err error
 	if s.dir, err = os.MkdirTemp("", "troupe-crash-"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("logs and state are kept in %s", s.dir)
+			t.Logf("logs and topics are kept in %s", s.dir)
 		} else if err := os.RemoveAll(s.dir); err != nil {
 			t.Error(err)
 		}
 	})
+	s.real, err = broker.StartReal(t.Context(), broker.RealConfig{Nodes: nodes, DataDir: filepath.Join(s.dir, "broker"), Extra: impatience, Log: os.Stderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.real.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	s.place = place{
-		brokers: strings.Join(real.Kafka.Brokers, ","), registry: s.registry(), world: s.world(), prefix: "crash.",
+		brokers: strings.Join(s.real.Kafka.Brokers, ","), registry: s.registry(), world: s.world(), prefix: "crash.",
 	}
 	c, err := config(s.place)
 	if err != nil {
@@ -141,13 +151,6 @@ func newSite(t *testing.T) *site {
 	if _, err := stream.Apply(t.Context(), c, []topology.Service{service(partner.Client{})}); err != nil {
 		t.Fatal(err)
 	}
-	for n := range processes {
-		p := s.place
-		p.instance = fmt.Sprint(n)
-		p.state = filepath.Join(s.dir, "state-"+p.instance)
-		s.processes = append(s.processes, &process{place: p, log: filepath.Join(s.dir, "log-"+p.instance)})
-		s.processes[n].start(t)
-	}
 	t.Cleanup(func() {
 		for _, p := range s.processes {
 			p.kill()
@@ -155,6 +158,28 @@ func newSite(t *testing.T) *site {
 		s.waking.Wait()
 	})
 	return s
+}
+
+// add makes another process, with a disk and a way to the brokers of its own.
+func (s *site) add() *process {
+	s.t.Helper()
+	ways, err := broker.NewWays(s.real.Kafka.Brokers)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		if err := ways.Close(); err != nil {
+			s.t.Error(err)
+		}
+	})
+	place := s.place.by(ways)
+	place.instance = fmt.Sprint(len(s.processes))
+	disk := newDisk(s.t, filepath.Join(s.dir, "disk-"+place.instance))
+	place.state = filepath.Join(disk.dir, "state")
+	p := &process{place: place, ways: ways, disk: disk, log: filepath.Join(s.dir, "log-"+place.instance)}
+	s.processes = append(s.processes, p)
+	p.start(s.t)
+	return p
 }
 
 // registry is the way to the registry, which can be cut.
@@ -214,13 +239,52 @@ func (s *site) suffer(f fault) {
 		s.down.Store(true)
 		s.later(f.lasts, func() { s.down.Store(false) })
 	case outage:
-		if err := s.real.Kafka.Kill(f.who); err != nil {
-			s.t.Fatal(err)
+		s.outage(f.who)
+	case slow:
+		s.way(f, broker.Passage{Delay: slowness})
+	case silent:
+		s.way(f, broker.Passage{Silent: true})
+	case cut:
+		s.way(f, broker.Passage{Cut: true})
+	case full:
+		disk := s.processes[f.who].disk
+		if err := disk.fill(); err != nil {
+			s.t.Logf("left out: %v", err)
+			return
 		}
-		if err := s.real.Kafka.Restart(s.t.Context(), f.who); err != nil {
-			s.t.Fatal(err)
+		s.later(f.lasts, disk.clear)
+	}
+}
+
+// slowness is added to each piece of what passes a slow way.
+const slowness = 100 * time.Millisecond
+
+// way changes how a process gets to the brokers. What comes later is stronger, and
+// is over when any of them is.
+func (s *site) way(f fault, p broker.Passage) {
+	ways := s.processes[f.who].ways
+	ways.Set(p)
+	s.later(f.lasts, func() { ways.Set(broker.Passage{}) })
+}
+
+// outage kills a broker and starts it again: at once where it is the only one,
+// otherwise while the others go on, but never two at a time, which is more than
+// is promised.
+func (s *site) outage(node int) {
+	s.outages.Wait()
+	if err := s.real.Kafka.Kill(node); err != nil {
+		s.t.Fatal(err)
+	}
+	again := func() {
+		if err := s.real.Kafka.Restart(s.t.Context(), node); err != nil {
+			s.t.Error(err)
 		}
 	}
+	if len(s.real.Kafka.Brokers) == 1 {
+		again()
+		return
+	}
+	s.outages.Go(again)
 }
 
 func (s *site) later(after time.Duration, do func()) {
@@ -233,8 +297,15 @@ func (s *site) later(after time.Duration, do func()) {
 // heal waits until nothing is broken any more.
 func (s *site) heal() {
 	s.waking.Wait()
+	s.outages.Wait()
+	s.revive()
+}
+
+// revive starts what has ended by itself, as whatever runs services does: one
+// ends that starts while there is no registry, or finds no room on its disk.
+func (s *site) revive() {
 	for _, p := range s.processes {
-		if p.gone() { // by itself, as one may that starts while there is no registry
+		if p.gone() {
 			s.t.Logf("process %s has ended: %s", p.place.instance, p.lastWords())
 			p.start(s.t)
 		}
@@ -252,12 +323,46 @@ func (s *site) settle() {
 			return
 		}
 		if time.Since(began) > patience {
-			s.t.Errorf("%d facts are lost, or late by %v", left, patience)
+			s.t.Errorf("%d facts are lost, or late by %v; open transactions: %v", left, patience, s.open())
 			return
 		}
 		time.Sleep(time.Second)
 		s.heal()
 	}
+}
+
+// open lists the transactions that hold up readers, as each partition's leader
+// sees them, and what their coordinators know of them.
+func (s *site) open() (out []string) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(s.real.Kafka.Brokers...))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	topics, err := adm.ListTopics(ctx)
+	if err != nil {
+		s.t.Error(err)
+	}
+	producers, err := adm.DescribeProducers(ctx, topics.TopicsSet())
+	if err != nil {
+		s.t.Error(err)
+	}
+	for _, p := range producers.SortedProducers() {
+		if p.CurrentTxnStartOffset >= 0 {
+			out = append(out, fmt.Sprintf("%s/%d from %d on by producer %d epoch %d", p.Topic, p.Partition, p.CurrentTxnStartOffset, p.ProducerID, p.ProducerEpoch))
+		}
+	}
+	known, err := adm.DescribeTransactions(ctx)
+	if err != nil {
+		s.t.Error(err)
+	}
+	for _, t := range known.Sorted() {
+		out = append(out, fmt.Sprintf("%s is %s as producer %d epoch %d", t.TxnID, t.State, t.ProducerID, t.ProducerEpoch))
+	}
+	return out
 }
 
 // read reads what lies on the topics now, read committed.
@@ -340,6 +445,8 @@ func (s *site) verify() {
 // process is one process of the subject.
 type process struct {
 	place place
+	ways  broker.Ways
+	disk  *disk
 	log   string
 	mu    sync.Mutex
 	cmd   *exec.Cmd

@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"troupe/schemas"
+	"troupe/testenv/broker"
 	"troupe/topology"
 	"troupe/topology/clock"
 	"troupe/topology/partner"
@@ -159,21 +161,54 @@ func onHop(r *tally, e read, t *topology.Turn) error {
 	return nil
 }
 
-// limits let a group give a member up as soon as Kafka allows.
-var limits = stream.Limits{SessionTimeout: 6 * time.Second, Heartbeat: time.Second, RebalanceTimeout: 20 * time.Second, TransactionTimeout: 10 * time.Second, EffectTimeout: 2 * time.Second}
+// limits let a group give a member up, and the broker a transaction, within
+// seconds: more happens in a minute, and nothing of it means less.
+var limits = stream.Limits{
+	SessionTimeout: 2 * time.Second, Heartbeat: 400 * time.Millisecond, RebalanceTimeout: 8 * time.Second,
+	TransactionTimeout: 4 * time.Second, EffectTimeout: 2 * time.Second,
+}
+
+// impatience is what brokers are told so that the limits can be that short.
+var impatience = []string{
+	"group.min.session.timeout.ms=1000", "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000",
+	"broker.session.timeout.ms=3000", "broker.heartbeat.interval.ms=500",
+}
 
 // place is what a process of the subject is told by its environment.
-type place struct{ brokers, registry, prefix, world, instance, state string }
+type place struct {
+	brokers, registry, prefix, world, instance, state string
+	ways                                              string // broker=where the way to it begins, …
+}
 
 func (p place) environment() []string {
 	return append(os.Environ(), "CRASH_BROKERS="+p.brokers, "CRASH_REGISTRY="+p.registry, "CRASH_PREFIX="+p.prefix,
-		"CRASH_WORLD="+p.world, "CRASH_INSTANCE="+p.instance, "CRASH_STATE="+p.state)
+		"CRASH_WORLD="+p.world, "CRASH_INSTANCE="+p.instance, "CRASH_STATE="+p.state, "CRASH_WAYS="+p.ways)
 }
 
 func placeOfThisProcess() (p place, is bool) {
 	get := os.Getenv
-	p = place{get("CRASH_BROKERS"), get("CRASH_REGISTRY"), get("CRASH_PREFIX"), get("CRASH_WORLD"), get("CRASH_INSTANCE"), get("CRASH_STATE")}
+	p = place{get("CRASH_BROKERS"), get("CRASH_REGISTRY"), get("CRASH_PREFIX"), get("CRASH_WORLD"), get("CRASH_INSTANCE"), get("CRASH_STATE"), get("CRASH_WAYS")}
 	return p, p.instance != ""
+}
+
+// by goes to brokers by their ways.
+func (p place) by(ways broker.Ways) place {
+	var pairs []string
+	for to, begin := range ways.Addrs() {
+		pairs = append(pairs, to+"="+begin)
+	}
+	p.ways = strings.Join(pairs, ",")
+	return p
+}
+
+func (p place) options() []kgo.Opt {
+	begins := map[string]string{}
+	for pair := range strings.SplitSeq(p.ways, ",") {
+		if to, begin, ok := strings.Cut(pair, "="); ok {
+			begins[to] = begin
+		}
+	}
+	return []kgo.Opt{kgo.Dialer(broker.Dialer(begins))}
 }
 
 // serve is the whole of a process of the subject.
@@ -207,7 +242,7 @@ func config(p place) (stream.Config, error) {
 		return stream.Config{}, err
 	}
 	return stream.Config{
-		Brokers: strings.Split(p.brokers, ","), Prefix: p.prefix, Instance: p.instance, Estate: estate(), Wire: wire, Clock: clock.Wall(),
+		Brokers: strings.Split(p.brokers, ","), Options: p.options(), Prefix: p.prefix, Instance: p.instance, Estate: estate(), Wire: wire, Clock: clock.Wall(),
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Metrics: stream.NewMetrics(prometheus.NewRegistry()), Limits: limits,
 	}, nil
 }
