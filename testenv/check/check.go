@@ -28,6 +28,10 @@ type Record struct {
 	Partition  int32
 	Offset     int64
 	Key, Value []byte
+
+	Transactional bool
+	Writer        Writer // if it is transactional, or a marker
+	Marker        Marker
 }
 
 // Violation is where an invariant does not hold. The place is that of the record

@@ -26,6 +26,7 @@ import (
 
 	"troupe/schemas"
 	"troupe/testenv/broker"
+	"troupe/testenv/check"
 	"troupe/testenv/scan"
 	"troupe/topology"
 	"troupe/topology/partner"
@@ -388,7 +389,7 @@ func (s *site) read() history {
 			s.t.Fatal(err)
 		}
 	}
-	err = topics.Each(ctx, func(r scan.Record) error {
+	err = topics.Each(ctx, func(r check.Record) error {
 		if strings.HasSuffix(r.Topic, ".dead") {
 			s.t.Errorf("a dead letter of %q", r.Key)
 			return nil

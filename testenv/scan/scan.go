@@ -1,9 +1,10 @@
 // Package scan reads topics from their beginning to where they end now, read
-// committed, for whoever counts or checks what lies there.
+// committed or all there is, for whoever counts or checks what lies there.
 package scan
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,15 +12,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-)
 
-// Record is what lies on a topic.
-type Record struct {
-	Topic      string // without the prefix
-	Partition  int32
-	Offset     int64
-	Key, Value []byte
-}
+	"troupe/testenv/check"
+)
 
 // Config says what to read.
 type Config struct {
@@ -27,6 +22,7 @@ type Config struct {
 	Options []kgo.Opt // TLS, SASL
 	Prefix  string    // of every name on the broker
 	Topics  []string  // without the prefix; one that does not exist is empty
+	Raw     bool      // also what is not committed, and the markers that end transactions
 }
 
 // maxFetch bounds what one fetch brings, in bytes.
@@ -38,14 +34,19 @@ type Scan struct {
 
 	prefix  string
 	options []kgo.Opt
+	raw     bool
 	left    map[place]int64
 	from    map[string]map[int32]kgo.Offset
 }
 
 // New looks where the topics begin and end.
 func New(ctx context.Context, c Config) (*Scan, error) {
-	s := &Scan{prefix: c.Prefix, options: append([]kgo.Opt{
-		kgo.SeedBrokers(c.Brokers...), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(maxFetch), kgo.DisableClientMetrics(),
+	isolation := kgo.ReadCommitted()
+	if c.Raw {
+		isolation = kgo.ReadUncommitted()
+	}
+	s := &Scan{prefix: c.Prefix, raw: c.Raw, options: append([]kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...), kgo.FetchIsolationLevel(isolation), kgo.FetchMaxBytes(maxFetch), kgo.DisableClientMetrics(),
 	}, c.Options...)}
 	asker, err := kgo.NewClient(s.options...)
 	if err != nil {
@@ -57,7 +58,7 @@ func New(ctx context.Context, c Config) (*Scan, error) {
 
 // Each hands on every record, those of a partition in their order. A scan is
 // read once.
-func (s *Scan) Each(ctx context.Context, each func(Record) error) error {
+func (s *Scan) Each(ctx context.Context, each func(check.Record) error) error {
 	if len(s.left) == 0 {
 		return nil
 	}
@@ -72,13 +73,32 @@ func (s *Scan) Each(ctx context.Context, each func(Record) error) error {
 			return err
 		}
 		err := s.take(fetches, func(r *kgo.Record) error {
-			return each(Record{Topic: r.Topic[len(s.prefix):], Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value})
+			return each(s.record(r))
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (s *Scan) record(r *kgo.Record) check.Record {
+	out := check.Record{
+		Topic: r.Topic[len(s.prefix):], Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value,
+		Transactional: r.Attrs.IsTransactional(), Writer: check.Writer{Producer: r.ProducerID, Epoch: r.ProducerEpoch},
+	}
+	if r.Attrs.IsControl() {
+		out.Marker = markerOf(r.Key)
+	}
+	return out
+}
+
+// markerOf reads a control record's key: a version and a type, two bytes each.
+func markerOf(key []byte) check.Marker {
+	if len(key) >= 4 && binary.BigEndian.Uint16(key[2:]) == 1 {
+		return check.Commit
+	}
+	return check.Abort
 }
 
 type place struct {
@@ -97,6 +117,9 @@ func (s *Scan) spans(ctx context.Context, adm *kadm.Client, topics []string) err
 		return fmt.Errorf("ask the broker where topics begin (--brokers): %w", err)
 	}
 	ends, err := adm.ListCommittedOffsets(ctx, names...)
+	if s.raw {
+		ends, err = adm.ListEndOffsets(ctx, names...)
+	}
 	if err != nil {
 		return fmt.Errorf("ask where topics end: %w", err)
 	}
@@ -121,7 +144,7 @@ func (s *Scan) spans(ctx context.Context, adm *kadm.Client, topics []string) err
 
 // take hands on what lies before the ends, and strikes off what is read. The
 // last record of a partition is often a transaction's marker: control records
-// count for the end, and are handed to nobody.
+// count for the end, and are handed on only where all is.
 func (s *Scan) take(fetches kgo.Fetches, each func(*kgo.Record) error) (err error) {
 	fetches.EachRecord(func(r *kgo.Record) {
 		p := place{r.Topic, r.Partition}
@@ -129,7 +152,7 @@ func (s *Scan) take(fetches kgo.Fetches, each func(*kgo.Record) error) (err erro
 		if !open || err != nil {
 			return
 		}
-		if r.Offset < end && !r.Attrs.IsControl() {
+		if r.Offset < end && (s.raw || !r.Attrs.IsControl()) {
 			err = each(r)
 		}
 		if r.Offset+1 >= end {

@@ -33,8 +33,8 @@ func audit(ctx context.Context, c stream.Config) (tally.Report, check.Report, er
 	if err != nil {
 		return tally.Report{}, check.Report{}, err
 	}
-	err = s.Each(ctx, func(r scan.Record) error {
-		if err := checked.Add(ctx, check.Record(r)); err != nil {
+	err = s.Each(ctx, func(r check.Record) error {
+		if err := checked.Add(ctx, r); err != nil {
 			return err
 		}
 		if strings.HasSuffix(r.Topic, ".inbox") || len(r.Value) == 0 {
