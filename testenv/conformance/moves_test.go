@@ -230,7 +230,7 @@ func TestEffectMoves(t *testing.T) {
 				<-answer // deaf to its context: the world answers when it answers
 			}
 			return fraudScored{Decision: "CLEAR", Score: 1}, nil
-		})
+		}, onScored)
 	}
 	b.start("a", service(true))
 	b.publish("web-1")
