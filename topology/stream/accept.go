@@ -83,19 +83,21 @@ func (w *worker) decode(ctx context.Context, t *task, r *kgo.Record, in *input) 
 	if e.ID == "" || e.OccurredAt.IsZero() {
 		return false, &refusedInput{causeBody, errors.New("the envelope has no ID or no time"), e.Order}
 	}
-	*in = input{task: t, key: string(r.Key), record: r, handler: h, message: message, digest: contentOf(e.ID, r.Value)}
+	*in = input{
+		task: t, key: string(r.Key), record: r, handler: h, message: message, digest: contentOf(e.ID, r.Value),
+		turn: topology.Turn{Now: e.OccurredAt.UTC(), Cause: topology.Cause{
+			Envelope: e, Topic: r.Topic[len(w.config.Prefix):], Partition: r.Partition, Offset: r.Offset,
+		}},
+	}
 	switch {
 	case h.Shared:
 		in.key = t.home
 	case t.set.spec.RowKey != nil:
-		in.key = t.set.spec.RowKey(in.key, &e)
+		in.key = t.set.spec.RowKey(in.key, &in.turn.Cause.Envelope)
 	}
+	in.turn.Cause.Key = in.key
 	if h.Trigger == topology.OnOutcome {
 		in.outcome = e.CausationID
-	}
-	in.turn.Now = e.OccurredAt.UTC()
-	in.turn.Cause = topology.Cause{
-		Envelope: e, Key: in.key, Topic: r.Topic[len(w.config.Prefix):], Partition: r.Partition, Offset: r.Offset,
 	}
 	in.want()
 	return true, nil
@@ -119,6 +121,10 @@ func (w *worker) decodeDead(t *task, r *kgo.Record, h *handler, in *input) error
 
 // judge acts on a step's verdict.
 func (w *worker) judge(x *transaction, in *input, err error, attempts int32) error {
+	if err == nil {
+		w.breaker.count(false)
+		return nil
+	}
 	var defect errDefect
 	after, parked := topology.Parked(err)
 	w.breaker.count(errors.As(err, &defect))

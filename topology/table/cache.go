@@ -8,6 +8,7 @@ type cache struct {
 	cells map[string]*cell
 	bytes int64
 	limit int64
+	whole bool // every row is here: what is not here is nowhere
 }
 
 // cell is a row, nil if it was deleted. It is pinned while it is pending or
@@ -26,13 +27,13 @@ const cellOverhead = 128
 
 func (c *cell) size() int64 { return int64(cellOverhead + len(c.key) + len(c.value)) }
 
-// get returns a row that is here.
+// get returns a row; false if the disk must be asked.
 func (c *cache) get(key string) (value []byte, is bool) {
 	if at := c.cells[key]; at != nil {
 		at.used = true
 		return at.value, true
 	}
-	return nil, false
+	return nil, c.whole
 }
 
 // put keeps a row. The caller must not change value afterwards.
@@ -68,6 +69,7 @@ func (c *cache) evict(pinned int64) {
 				at.used = false
 			default:
 				c.drop(at)
+				c.whole = false
 			}
 		}
 	}

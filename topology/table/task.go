@@ -72,7 +72,7 @@ func (t *Task) Wipe() error {
 	}
 	t.marker = Marker{Incarnation: inc}
 	t.pending = newLayer()
-	t.cache.cells, t.cache.bytes = map[string]*cell{}, 0
+	t.cache = cache{cells: map[string]*cell{}, limit: t.cache.limit, whole: true}
 	t.index = index{task: t}
 	return nil
 }
@@ -124,6 +124,9 @@ func (t *Task) GetAll(keys []string, f func(key string, value []byte) error) err
 		if err := f(key, v); err != nil {
 			return err
 		}
+	}
+	if len(onDisk) == 0 {
+		return nil
 	}
 	err := t.store.disk.read(onDisk, func(i int, v []byte) error {
 		if v != nil {

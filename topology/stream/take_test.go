@@ -1,0 +1,139 @@
+package stream
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr/srfake"
+
+	"troupe/schemas"
+	"troupe/topology"
+	"troupe/topology/clock"
+	"troupe/topology/table"
+)
+
+type holdPlaced struct {
+	schemas.Envelope `avro:"envelope"`
+	Score            int32  `avro:"score"`
+	Reason           string `avro:"reason"`
+}
+
+type fraudCleared struct {
+	schemas.Envelope `avro:"envelope"`
+	Score            int32  `avro:"score"`
+	Basis            string `avro:"basis"`
+}
+
+type score struct {
+	Score int32 `avro:"score"`
+}
+
+// echoing is the smallest service: one event in, one fact out, one row.
+var echoing = topology.Service{
+	Name: "risk", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
+	Sets: []topology.Set{topology.Keyed("", "order", "row", topology.On("FraudHoldPlaced", func(r *score, e score, t *topology.Turn) error {
+		*r = e
+		t.Publish(&fraudCleared{Score: e.Score, Basis: "SCORE"})
+		return nil
+	}))},
+}
+
+// benched is a worker with one task and no broker.
+func benched(b *testing.B) *worker {
+	b.Helper()
+	registry := srfake.New()
+	b.Cleanup(registry.Close)
+	catalogue, err := schemas.Load()
+	if err != nil {
+		b.Fatal(err)
+	}
+	reg, err := schemas.NewRegistry(registry.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	store, err := table.Open(table.Config{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = store.Close() })
+	c := Config{
+		Brokers: []string{"nowhere"}, Instance: "a", Workers: 1, Wire: schemas.NewWire(catalogue, reg), Clock: clock.Wall(), Store: store,
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: NewMetrics(prometheus.NewRegistry()),
+		Estate: topology.Estate{Version: 1, Partitions: 1, Topics: []topology.Topic{
+			{Name: "holds", Owner: "risk", Key: "order", Events: []string{"FraudHoldPlaced"}},
+			{Name: "fraud", Owner: "risk", Key: "order", Events: []string{"FraudCleared"}},
+		}},
+	}
+	p, err := newPlan(c, echoing)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for topic, event := range map[string]string{"holds": "FraudHoldPlaced", "fraud": "FraudCleared"} {
+		if err := c.Wire.Prepare(b.Context(), topic, event); err != nil {
+			b.Fatal(err)
+		}
+	}
+	s := p.sets[""]
+	s.width = 1
+	h, err := openHangar("", 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := &worker{
+		name: "risk", config: c, limits: c.Limits.withDefaults(), plan: p, log: c.Log, metrics: c.Metrics, flight: h.flight(0, "risk"),
+		wire: framer{wire: c.Wire, widths: &widths{n: map[string]int32{"fraud": 1, "risk.dead": 1}}},
+	}
+	state, _, err := store.Task("risk/0", table.Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	state.Cache(w.limits.RowCacheBytes)
+	t := &task{id: taskID{"", 0}, set: s, table: state, rows: map[string]*row{}}
+	w.tasks = map[taskID]*task{t.id: t}
+	return w
+}
+
+// BenchmarkTake: what one record costs in the loop, without a broker: decode,
+// deduplicate, load, step, encode, and the change of memory and checkpoint. Every
+// order is one that was never seen.
+func BenchmarkTake(b *testing.B) {
+	w := benched(b)
+	t := w.tasks[taskID{"", 0}]
+	at, n := time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC), int64(0)
+	for b.Loop() {
+		b.StopTimer()
+		polled := make([]*kgo.Record, batchInputs)
+		for i := range polled {
+			order := fmt.Sprintf("web-%08d", n)
+			value, err := w.config.Wire.Encode("holds", &holdPlaced{
+				Envelope: schemas.Envelope{ID: schemas.FactID(order), Type: "FraudHoldPlaced", Source: "bench", OccurredAt: at, Tenant: "acme", Order: order, CorrelationID: schemas.FactID("flow", order)},
+				Score:    int32(n), Reason: "measured",
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			polled[i] = &kgo.Record{Topic: "holds", Offset: n, Key: []byte("acme/" + order), Value: value}
+			n++
+		}
+		fetches := kgo.Fetches{{Topics: []kgo.FetchTopic{{Topic: "holds", Partitions: []kgo.FetchPartition{{Records: polled}}}}}}
+		b.StartTimer()
+		x := &transaction{began: time.Now()}
+		if err := w.take(b.Context(), x, fetches, map[partition]int64{}); err != nil {
+			b.Fatal(err)
+		}
+		changed := x.changelog()
+		if len(changed) != batchInputs || len(x.outputs) != batchInputs {
+			b.Fatalf("%d rows and %d facts of %d inputs", len(changed), len(x.outputs), batchInputs)
+		}
+		if err := x.apply(changed, time.Now()); err != nil {
+			b.Fatal(err)
+		}
+		t.release()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/record")
+}
