@@ -19,6 +19,10 @@ type Store struct {
 	temp string
 
 	mu sync.Mutex // of the last incarnation
+
+	closing chan struct{}
+	stop    sync.Once
+	aside   sync.WaitGroup
 }
 
 // Config sizes a store. The zero value is right for a laptop.
@@ -46,7 +50,7 @@ func (c Config) withDefaults() Config {
 // Open opens or makes the database.
 func Open(c Config) (*Store, error) {
 	c = c.withDefaults()
-	s := &Store{}
+	s := &Store{closing: make(chan struct{})}
 	if c.Memory {
 		s.disk = &inMemory{rows: map[string][]byte{}}
 		return s, nil
@@ -87,8 +91,19 @@ func (s *Store) Dir() string {
 	return s.dir
 }
 
+// background runs what reads the database beside its tasks, and must end before
+// it is closed.
+func (s *Store) background(do func(closing <-chan struct{})) {
+	s.aside.Go(func() { do(s.closing) })
+}
+
+// errClosing ends what runs in the background.
+var errClosing = errors.New("the database is being closed")
+
 // Close closes the database. Tasks must have been closed before.
 func (s *Store) Close() error {
+	s.stop.Do(func() { close(s.closing) }) // a close that failed for want of room may be tried again
+	s.aside.Wait()
 	err := s.disk.close()
 	if s.temp != "" {
 		err = errors.Join(err, os.RemoveAll(s.temp))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,8 +19,10 @@ type Task struct {
 	marker Marker
 
 	cache    cache
-	pending  layer // committed, not yet given to a checkpoint
-	inflight layer // in the running checkpoint
+	added    *filter                // keys of rows since the task was opened
+	before   atomic.Pointer[filter] // keys of rows that were on disk then; nil until they are counted
+	pending  layer                  // committed, not yet given to a checkpoint
+	inflight layer                  // in the running checkpoint
 	done     chan error
 	started  time.Time // when pending got its first change
 	index    index
@@ -41,7 +44,7 @@ var ErrClosed = errors.New("the task is closed")
 
 // Task opens the state of a task. found is false if nothing of it lies on disk.
 func (s *Store) Task(name string, c Config) (t *Task, found bool, err error) {
-	t = &Task{store: s, name: name, config: c.withDefaults(), pending: newLayer(), cache: cache{cells: map[string]*cell{}}}
+	t = &Task{store: s, name: name, config: c.withDefaults(), pending: newLayer(), cache: cache{cells: map[string]*cell{}}, added: newFilter()}
 	b, err := s.get(markerKey(name))
 	if err != nil {
 		return nil, false, err
@@ -53,6 +56,7 @@ func (s *Store) Task(name string, c Config) (t *Task, found bool, err error) {
 		return nil, false, fmt.Errorf("task %s: %w", name, err)
 	}
 	t.index = index{task: t}
+	s.background(func(closing <-chan struct{}) { t.countKeys(t.marker.Incarnation, closing) })
 	return t, true, nil
 }
 
@@ -73,8 +77,35 @@ func (t *Task) Wipe() error {
 	t.marker = Marker{Incarnation: inc}
 	t.pending = newLayer()
 	t.cache = cache{cells: map[string]*cell{}, limit: t.cache.limit, whole: true}
+	t.added = newFilter()
+	t.before.Store(newFilter())
 	t.index = index{task: t}
 	return nil
+}
+
+// countKeys finds out which rows the disk has. Until it is done the disk is asked
+// for every row that is not in memory.
+func (t *Task) countKeys(incarnation uint64, closing <-chan struct{}) {
+	found := newFilter()
+	prefix := spaceKey(rowSpace, incarnation, "")
+	err := t.store.disk.scan(prefix, prefix, false, func(key, _ []byte) error {
+		select {
+		case <-closing:
+			return errClosing
+		default:
+		}
+		found.add(string(key[len(prefix):]))
+		return nil
+	})
+	if err == nil { // else the disk is asked, and will say what is wrong
+		t.before.CompareAndSwap(nil, found)
+	}
+}
+
+// absent says that the disk has no such row.
+func (t *Task) absent(key string) bool {
+	before := t.before.Load()
+	return before != nil && !t.added.has(key) && !before.has(key)
 }
 
 // Cache sets how many bytes of rows are kept in memory beside those that no
@@ -92,16 +123,20 @@ func (t *Task) evict() {
 }
 
 func (t *Task) key(space byte, key string) []byte {
+	return spaceKey(space, t.marker.Incarnation, key)
+}
+
+func spaceKey(space byte, incarnation uint64, key string) []byte {
 	b := make([]byte, 0, 9+len(key))
 	b = append(b, space)
-	b = binary.BigEndian.AppendUint64(b, t.marker.Incarnation)
+	b = binary.BigEndian.AppendUint64(b, incarnation)
 	return append(b, key...)
 }
 
 // Get returns the committed value of a changelog key, nil if there is none. The
 // caller must not change it.
 func (t *Task) Get(key string) ([]byte, error) {
-	if v, ok := t.cache.get(key); ok {
+	if v, ok := t.cache.get(key); ok || t.absent(key) {
 		return v, nil
 	}
 	return t.store.get(t.key(rowSpace, key))
@@ -116,7 +151,7 @@ func (t *Task) GetAll(keys []string, f func(key string, value []byte) error) err
 	var onDisk [][]byte
 	for _, key := range keys {
 		v, ok := t.cache.get(key)
-		if !ok {
+		if !ok && !t.absent(key) {
 			missing = append(missing, key)
 			onDisk = append(onDisk, t.key(rowSpace, key))
 			continue
@@ -156,6 +191,7 @@ func (t *Task) Commit(changes []Change, to Marker) error {
 	}
 	for i := range changes {
 		c := &changes[i]
+		t.added.add(c.Key)
 		at := t.cache.put(c.Key, c.Value)
 		if !at.pending {
 			at.pending = true
