@@ -50,12 +50,11 @@ type judge struct {
 	records      int
 	crashes      int
 	transactions int
-	known        map[string]bool  // events that are committed
 	last         map[string]int64 // row and place → offset taken last
 	bank         books            // as the provider has it
 	told         books            // as the facts have it
 	keys         map[string]bool  // idempotency keys that the provider has answered
-	unsure       bool             // a fact says that nobody knows
+	unsure       int              // facts that say that nobody knows
 	mails        map[string]bool  // Message-IDs that were told of as sent
 	gone         map[level]int32  // units that left
 	counted      map[level]int32  // units that came
@@ -73,7 +72,7 @@ type level struct{ sku, node string }
 func newJudge(s *Sim, checker *check.Checker) *judge {
 	checker.Reset()
 	return &judge{
-		sim: s, checker: checker, known: map[string]bool{}, last: map[string]int64{}, bank: books{}, told: books{}, keys: map[string]bool{},
+		sim: s, checker: checker, last: map[string]int64{}, bank: books{}, told: books{}, keys: map[string]bool{},
 		mails: map[string]bool{}, gone: map[level]int32{}, counted: map[level]int32{}, takenBack: map[level]bool{}, closed: map[string]bool{}, buried: map[string]*topology.DeadLetter{},
 	}
 }
@@ -154,7 +153,7 @@ func (j *judge) book(r *record) {
 	case "PaymentRefunded":
 		j.told[text("refund")] += number("amount")
 	case "CaptureUnknown", "RefundFailed":
-		j.unsure = true
+		j.unsure++
 	case "NotificationSent":
 		j.mails[text("messageId")] = true
 	case "ExceptionRaised":
@@ -219,9 +218,9 @@ func (j *judge) rings(s *service, x *stage, in *input) {
 	}
 }
 
-// saidAloud are the timers whose steps fail in order to be heard: events came of an
-// order that nobody has placed.
-var saidAloud = []string{"early-cancel", "orphan"}
+// saidAloud are the timers whose steps fail in order to be heard: word came of an
+// order, or of a parcel, that nobody knows of.
+var saidAloud = []string{"early-cancel", "orphan", "waiting"}
 
 // timerFailed hears of a timer's step that failed: it has no record to bury.
 func (j *judge) timerFailed(service, timer, key string, err error) {
@@ -328,12 +327,17 @@ func (j *judge) leftOver(s *service, t *task) {
 	}
 }
 
-// money compares the provider's books with the facts.
+// money compares the provider's books with the facts: what he did and nobody told
+// of must be what a fact says that nobody knows.
 func (j *judge) money() {
+	untold := 0
 	for _, name := range slices.Sorted(maps.Keys(j.bank)) {
-		unknown := j.told[name] == 0 && j.unsure
-		if j.bank[name] != j.told[name] && !unknown {
-			j.say(bankAgrees, "%s: the provider has %d, the facts say %d", name, j.bank[name], j.told[name])
+		told, known := j.told[name]
+		if !known {
+			untold++
+		}
+		if known && j.bank[name] != told || untold > j.unsure {
+			j.say(bankAgrees, "%s: the provider has %d, the facts say %d", name, j.bank[name], told)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(j.told)) {
