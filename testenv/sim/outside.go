@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,8 @@ type Dials struct {
 	Refused    float64 // of a call to a partner: it does not arrive
 	Unanswered float64 // of a call to a partner: it arrives, and the answer is lost
 	Resent     float64 // of a partner's message: it comes again later
+	Failed     float64 // of a capture: the provider says that it cannot be
+	Astray     float64 // of a parcel: it is not delivered but lost, returned or not taken in
 	Skew       time.Duration
 
 	Orders  int
@@ -43,7 +46,7 @@ func drawn(rnd *rand.Rand) Dials {
 	pick := func(shares ...float64) float64 { return shares[rnd.IntN(len(shares))] }
 	d := Dials{
 		Crash: pick(0, 0.01, 0.05), LongOutage: pick(0, 0.05, 0.3), Together: pick(0, 0.1), Unknown: pick(0, 0.02, 0.1), Refused: pick(0, 0.1, 0.4),
-		Unanswered: pick(0, 0.05, 0.2), Resent: pick(0, 0.1, 0.3), Orders: 3 + rnd.IntN(5), Scarce: rnd.IntN(2) == 0,
+		Unanswered: pick(0, 0.05, 0.2), Resent: pick(0, 0.1, 0.3), Failed: pick(0, 0, 0.3), Astray: pick(0, 0, 0.2), Orders: 3 + rnd.IntN(5), Scarce: rnd.IntN(2) == 0,
 	}
 	if rnd.IntN(2) == 0 {
 		d.Skew = time.Duration(1+rnd.Int64N(20)) * time.Second
@@ -140,8 +143,10 @@ func (s *Sim) log() *slog.Logger { return slog.New(slog.DiscardHandler) }
 // partners' messages come twice.
 type network struct {
 	*inproc.Net
-	sim  *Sim
-	edge http.Handler
+	sim    *Sim
+	edge   http.Handler
+	astray map[string]string // what became of a parcel, by the carrier's key
+	failed map[string]bool   // captures that cannot be, by our key
 }
 
 var partners = []string{"provider", "scoring", "warehouse", "erp"}
@@ -159,15 +164,36 @@ func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
 	if n.sim.happens(n.sim.dials.Refused) {
 		return nil, errRefused
 	}
-	answer, err := n.Net.RoundTrip(r)
+	answer, err := n.ask(r)
 	if err != nil {
 		return nil, err
 	}
-	n.sim.judge.asked(r, answer)
 	if n.sim.happens(n.sim.dials.Unanswered) {
 		return nil, errUnanswered
 	}
 	return answer, nil
+}
+
+// ask lets a partner answer; the provider refuses some captures, whenever he is asked.
+func (n *network) ask(r *http.Request) (*http.Response, error) {
+	if r.URL.Path == "/captures" {
+		key := r.Header.Get("Idempotency-Key")
+		no, known := n.failed[key]
+		if !known {
+			no = n.sim.happens(n.sim.dials.Failed)
+			n.failed[key] = no
+		}
+		if no {
+			answer := httptest.NewRecorder()
+			_, _ = answer.WriteString(`{"status":"FAILED","reason":"the issuer says no"}`) // it takes everything
+			return answer.Result(), r.Body.Close()
+		}
+	}
+	answer, err := n.Net.RoundTrip(r)
+	if err == nil {
+		n.sim.judge.asked(r, answer)
+	}
+	return answer, err
 }
 
 // deliver brings a message to the estate, and perhaps again later: its sender has
@@ -176,6 +202,9 @@ func (n *network) deliver(r *http.Request) (*http.Response, error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, err
+	}
+	if r.URL.Path == "/carrier/events" {
+		body = n.fate(r.Header.Get("Idempotency-Key"), body)
 	}
 	if n.sim.happens(n.sim.dials.Resent) && r.Method == http.MethodPost && r.URL.Host != "ordercapture" {
 		again := r.Clone(context.Background())
@@ -187,8 +216,23 @@ func (n *network) deliver(r *http.Request) (*http.Response, error) {
 			sound(answer.Body.Close())
 		})
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return n.Net.RoundTrip(r)
+}
+
+// fate is the carrier's message of a delivery, as it is for a parcel that went
+// astray: the same one however often it is sent.
+func (n *network) fate(key string, body []byte) []byte {
+	const delivered = "DELIVERED"
+	fate, known := n.astray[key]
+	if !known {
+		fate = delivered
+		if n.sim.happens(n.sim.dials.Astray) {
+			fate = []string{"LOST", "RETURNED", "ATTEMPTED"}[n.sim.rnd.IntN(3)]
+		}
+		n.astray[key] = fate
+	}
+	return bytes.Replace(body, []byte(`"kind":"`+delivered+`"`), []byte(`"kind":"`+fate+`"`), 1)
 }
 
 // openDoors serves the intakes and the edge. An intake is stateless: others of

@@ -165,7 +165,7 @@ func (e *Estate) Run(seed uint64, bug Bug, lines io.Writer) (r Result, err error
 		readers: map[string][]*service{}, told: map[topology.Position]bool{}, trace: fnv.New64a(), lines: lines,
 	}
 	s.dials = drawn(s.rnd)
-	s.net = &network{Net: new(inproc.Net), sim: s}
+	s.net = &network{Net: new(inproc.Net), sim: s, astray: map[string]string{}, failed: map[string]bool{}}
 	defer func() {
 		var broken errSimulator
 		if p, ok := recover().(error); ok && errors.As(p, &broken) {
