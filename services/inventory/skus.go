@@ -3,6 +3,7 @@ package inventory
 import (
 	"strings"
 
+	"troupe/schemas"
 	"troupe/topology"
 )
 
@@ -17,13 +18,13 @@ type reserve struct {
 }
 
 func onReserve(s *Stock, e reserve, t *topology.Turn) error {
-	r, granted, known := s.reserve(Reservation{ID: e.ReservationID, Node: e.Node, Quantity: e.Quantity, Order: e.OrderKey, Line: e.Line, Round: e.Round})
+	r, granted, known := s.reserve(Reservation{ID: e.ReservationID, Node: e.Node, Quantity: e.Quantity, Order: e.OrderKey, Line: e.Line, Round: e.Round, Correlation: t.Cause.Envelope.CorrelationID})
 	if known {
 		return topology.Drop("asked for before")
 	}
 	s.sorted()
 	if !granted {
-		t.Publish(&stockShort{ReservationID: r.ID, SKU: e.SKU, Node: r.Node, Wanted: r.Quantity, Available: s.available()}, r.ID)
+		t.Publish(&stockShort{Envelope: about(r), ReservationID: r.ID, SKU: e.SKU, Node: r.Node, Wanted: r.Quantity, Available: s.available()}, r.ID)
 	} else {
 		tellHeld(s, e.SKU, r, t)
 	}
@@ -31,20 +32,25 @@ func onReserve(s *Stock, e reserve, t *topology.Turn) error {
 	return nil
 }
 
+// about is the order of a reservation. What grants it may be a delivery, or another
+// order's release: nothing is inherited from those.
+func about(r Reservation) schemas.Envelope {
+	tenant, order, _ := strings.Cut(r.Order, "/")
+	return schemas.Envelope{Tenant: tenant, Order: order, CorrelationID: r.Correlation}
+}
+
 func tellHeld(s *Stock, sku string, r Reservation, t *topology.Turn) {
 	n := s.node(r.Node)
-	t.Publish(&stockReserved{ReservationID: r.ID, SKU: sku, Node: n.Name, Quantity: r.Quantity, OnHand: n.OnHand, Reserved: n.Reserved}, r.ID, t.Cause.Envelope.ID)
+	t.Publish(&stockReserved{Envelope: about(r), ReservationID: r.ID, SKU: sku, Node: n.Name, Quantity: r.Quantity, OnHand: n.OnHand, Reserved: n.Reserved}, r.ID, t.Cause.Envelope.ID)
 }
 
 // answer tells the order. One reservation may be answered again: granted late,
 // or taken back by a count.
 func answer(sku string, r Reservation, granted bool, t *topology.Turn) {
-	m := &reservationAnswered{ReservationID: r.ID, Line: r.Line, SKU: sku, Node: r.Node, Quantity: r.Quantity, Round: r.Round}
+	m := &reservationAnswered{Envelope: about(r), ReservationID: r.ID, Line: r.Line, SKU: sku, Node: r.Node, Quantity: r.Quantity, Round: r.Round}
 	if granted {
 		m.Granted = r.Quantity
 	}
-	tenant, order, _ := strings.Cut(r.Order, "/")
-	m.Tenant, m.Order = tenant, order
 	t.AskAs("inventory", r.Order, m, r.ID, t.Cause.Envelope.ID)
 }
 

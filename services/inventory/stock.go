@@ -28,6 +28,8 @@ type Reservation struct {
 	Order    string `avro:"order"` // key to answer to
 	Line     int32  `avro:"line"`
 	Round    int32  `avro:"round"`
+
+	Correlation string `avro:"correlation"` // of the order's flow: a SKU is of many
 }
 
 func (n Node) available() int32 { return n.OnHand - n.Reserved }

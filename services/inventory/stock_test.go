@@ -124,6 +124,38 @@ func TestGoodsLeaveThatACountTookBack(t *testing.T) {
 	}
 }
 
+// TestAnswerIsOfItsOwnFlow: two orders wait for a SKU, and a delivery serves both.
+// What is said of each carries its own flow, or the process manager books one
+// order's goods to the other.
+func TestAnswerIsOfItsOwnFlow(t *testing.T) {
+	var s Stock
+	for _, order := range []string{"web-1", "web-2"} {
+		turn := topology.Turn{Cause: topology.Cause{Key: "acme/s", Envelope: schemas.Envelope{Tenant: "acme", Order: order, CorrelationID: "flow of " + order}}}
+		if err := onReserve(&s, reserve{ReservationID: order + "/1", OrderKey: "acme/" + order, Line: 1, SKU: "s", Quantity: 1, Node: "n"}, &turn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	turn := topology.Turn{Cause: topology.Cause{Key: "acme/s", Envelope: schemas.Envelope{ID: "delivery", Tenant: "acme"}}}
+	if err := onAdjust(&s, adjust{SKU: "s", Node: "n", Quantity: 2, Mode: "ADD"}, &turn); err != nil {
+		t.Fatal(err)
+	}
+	var said []schemas.Envelope
+	for _, f := range turn.Outputs().Facts[1:] {
+		said = append(said, *f.Message.Head())
+	}
+	for _, q := range turn.Outputs().Requests {
+		said = append(said, *q.Message.Head())
+	}
+	if len(said) != 4 {
+		t.Fatalf("said %+v, want that two are reserved, to the world and to each order", said)
+	}
+	for _, e := range said {
+		if e.Order == "" || e.CorrelationID != "flow of "+e.Order {
+			t.Errorf("of %q it is said with correlation %q", e.Order, e.CorrelationID)
+		}
+	}
+}
+
 // TestEachLineTakenBackIsTold: an order of which one line waits is told of the next.
 func TestEachLineTakenBackIsTold(t *testing.T) {
 	a := Allocation{Told: allocatedTold, Round: 1, Lines: []Line{

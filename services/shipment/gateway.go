@@ -33,6 +33,10 @@ func (g Gateway) Ask(ctx context.Context, call topology.Call, r warehouseRequest
 		Reason   string `json:"reason"`
 	}
 	if err := g.Partner.Post(ctx, path, call.ID, request, &answer); err != nil {
+		if r.Action == cancelAction && partner.Refused(err, http.StatusNotFound) {
+			// What it has never heard of it does not pick: a release that did not reach it.
+			return warehouseAnswered{Action: r.Action, ShipmentID: r.ShipmentID, Accepted: true, Reason: err.Error()}, nil
+		}
 		if partner.Refused(err) || call.Last {
 			return warehouseAnswered{Action: r.Action, ShipmentID: r.ShipmentID, Reason: err.Error()}, nil
 		}

@@ -2,6 +2,8 @@ package shipment
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"troupe/schemas"
 	"troupe/topology"
+	"troupe/topology/partner"
 )
 
 var start = time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
@@ -217,6 +220,37 @@ func TestStopAgainstTheWarehouse(t *testing.T) {
 		w.answer(t, c.accept)
 		if got := w.names(); got != c.want {
 			t.Errorf("%s, want %s", got, c.want)
+		}
+	}
+}
+
+// answering is a warehouse that gives one answer.
+type answering struct {
+	status int
+	body   string
+}
+
+func (a answering) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: a.status, Body: io.NopCloser(strings.NewReader(a.body))}, nil
+}
+
+// TestWhatTheWarehouseNeverHeardOfIsHeld: a release did not get through, and then
+// the order is cancelled. The warehouse knows no such shipment, so nothing will
+// leave: the cancellation is accepted, and the customer's money goes back.
+func TestWhatTheWarehouseNeverHeardOfIsHeld(t *testing.T) {
+	for _, c := range []struct {
+		warehouse answering
+		action    string
+		accepted  bool
+	}{
+		{answering{http.StatusNotFound, `{"detail":"no such shipment"}`}, cancelAction, true},
+		{answering{http.StatusNotFound, `{"detail":"no such node"}`}, releaseAction, false},
+		{answering{http.StatusConflict, `{"detail":"it has left"}`}, cancelAction, false},
+	} {
+		g := Gateway{partner.Client{URL: "http://warehouse", HTTP: &http.Client{Transport: c.warehouse}}}
+		answer, err := g.Ask(t.Context(), topology.Call{ID: "i", Attempt: 1}, warehouseRequest{Action: c.action, ShipmentID: "s"})
+		if err != nil || answer.Accepted != c.accepted {
+			t.Errorf("%s answered %d: accepted %v, %v", c.action, c.warehouse.status, answer.Accepted, err)
 		}
 	}
 }

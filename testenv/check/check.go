@@ -68,6 +68,7 @@ const (
 	eventBytes      = "event_bytes"            // the same event ID, the same bytes
 	keyed           = "keyed"                  // a record lies under its order's key, in that key's partition
 	sequence        = "sequence"               // what a row tells is numbered without a gap
+	correlated      = "correlated"             // what is told of an order carries its flow's correlation, and no other's
 	stockNotBelow   = "stock_not_negative"     // neither on hand nor reserved
 	linesAddUp      = "lines_add_up"           // what left and what was cancelled is what was ordered
 	shipsReleased   = "ships_released"         // nothing is planned unreserved, uncleared or unpaid
@@ -86,7 +87,7 @@ const (
 )
 
 var invariants = []string{
-	oneWriter, readable, eventOnce, eventBytes, keyed, sequence, stockNotBelow, linesAddUp, shipsReleased, capturedWithin, capturedOnce,
+	oneWriter, readable, eventOnce, eventBytes, keyed, sequence, correlated, stockNotBelow, linesAddUp, shipsReleased, capturedWithin, capturedOnce,
 	refundedWithin, accounted, reserved, matched, mismatchOnce, mailOnce, exceptionSource, effectOnce, atRest, paidFor,
 }
 
@@ -110,7 +111,8 @@ type Checker struct {
 	latest   time.Time
 
 	seen    map[string]told
-	rows    map[string]int64 // the number told last
+	rows    map[string]int64  // the number told last
+	flows   map[string]string // order → correlation
 	orders  map[string]*order
 	differs map[string]bool // mismatch → open
 	mails   map[string]bool
@@ -139,7 +141,7 @@ func New(wire *schemas.Wire, estate topology.Estate, partitions map[string]int32
 func (c *Checker) Reset() {
 	*c = Checker{
 		wire: c.wire, estate: c.estate, partitions: c.partitions, readers: c.readers, counts: map[string]int{},
-		seen: map[string]told{}, rows: map[string]int64{}, orders: map[string]*order{}, differs: map[string]bool{},
+		seen: map[string]told{}, rows: map[string]int64{}, flows: map[string]string{}, orders: map[string]*order{}, differs: map[string]bool{},
 		mails: map[string]bool{}, answers: map[string]string{},
 	}
 }
@@ -262,8 +264,23 @@ func (c *Checker) fact(t topology.Topic, in input) {
 	}
 	if t.Key == "tenant/order" {
 		c.home(in)
+		c.correlate(in)
 	}
 	c.number(in)
+}
+
+// correlate checks that an order has one correlation: the process manager's rows
+// go by it.
+func (c *Checker) correlate(in input) {
+	if in.Envelope.Order == "" || in.CorrelationID == "" {
+		return
+	}
+	key := in.Tenant + "/" + in.Envelope.Order
+	if flow, known := c.flows[key]; known && flow != in.CorrelationID {
+		c.say(correlated, in, "%s has correlation %s, and %s before", in.Type, in.CorrelationID, flow)
+		return
+	}
+	c.flows[key] = in.CorrelationID
 }
 
 // home checks key and partition.

@@ -176,6 +176,10 @@ func TestEveryInvariantIsBroken(t *testing.T) {
 			l.tell("FlowPhaseChanged", fields{"phase": "DELIVERED"})
 			l.rest = true
 		},
+		correlated: func(l *log) {
+			l.find("FraudCleared").CorrelationID = "flow-1"
+			l.find("OrderClosed").CorrelationID = "flow-2"
+		},
 		paidFor: func(l *log) { l.find("ShipmentDispatched").fields["value"] = int64(300); l.rest = true },
 	}
 	for _, name := range invariants {
