@@ -61,5 +61,6 @@
 // A Bug makes the model do what some runtime did once. Each must be found, by
 // the invariant that is named for it (bug_test.go).
 //
-// What it has found in services is kept as a scenario beside the service.
+// What it has found is kept as a test that holds the schedule, beside the service
+// that was wrong (inventory, payment, shipment) or in testenv/conformance.
 package sim
