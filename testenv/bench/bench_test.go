@@ -10,6 +10,7 @@ import (
 	"troupe/schemas"
 	"troupe/testenv/broker"
 	"troupe/topology"
+	"troupe/topology/table"
 )
 
 func embedded(t testing.TB, prefix string) place {
@@ -43,6 +44,36 @@ func TestJoinFindsWhatDiffers(t *testing.T) {
 				t.Fatal(r, err)
 			}
 		})
+	}
+}
+
+// TestRestart: what a run leaves behind is restored to an empty disk, and again
+// on the disk that this leaves.
+func TestRestart(t *testing.T) {
+	const orders = 500
+	p := embedded(t, "t.")
+	if _, err := trade(t.Context(), trading{Place: p, Orders: orders, Begin: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := serve(t.Context(), work{Place: p, Service: "reconciliation", Inputs: []string{"shipments"}, Records: orders, Output: "mismatches"}); err != nil {
+		t.Fatal(err)
+	}
+	again := restarting{Place: p, Store: table.Config{Dir: t.TempDir()}}
+	for _, what := range []string{"from nothing", "warm"} {
+		if r, err := restart(t.Context(), again); err != nil || r["seconds"] <= 0 {
+			t.Errorf("%s: %v, %v", what, r, err)
+		}
+	}
+}
+
+// TestEstateLives: orders that are placed at the edge are planned.
+func TestEstateLives(t *testing.T) {
+	r, err := estateTrial(t.Context(), living{Rate: 20, Speed: 1, Warm: 1, Window: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r["journeys"] < 20 || r["p99"] <= 0 || r["p99"] >= float64(journeyLimit.Milliseconds()) {
+		t.Errorf("%v", r)
 	}
 }
 

@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"runtime"
 	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -55,26 +58,45 @@ func (f figure) reached(v float64) string {
 	return "no"
 }
 
-// table prints what was found, and below it what it was found from.
+// table prints what was found, for people and for the README, and below it what
+// it was found from.
 func (s *sitting) table(out io.Writer) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "key\twhat\tmust reach\tfound\treached\n")
+	fmt.Fprintf(out, "%s. Rounds: %d; workers: %d; partitions: %d; share of the records: %g.\n\n", machine(), s.rounds, s.workers, s.partitions, s.scale)
+	w := tabwriter.NewWriter(out, 0, 0, 1, ' ', 0)
+	fmt.Fprintf(w, "| key\t| what\t| must reach\t| found\t| reached\t|\n|---\t|---\t|---\t|---\t|---\t|\n")
 	for _, f := range figures() {
-		v, ok := s.figures[f.key]
-		if !ok {
-			fmt.Fprintf(w, "%s\t%s\t%s\t-\t\n", f.key, f.what, f.asks())
-			continue
+		found, reached := "not measured", ""
+		if v, ok := s.figures[f.key]; ok {
+			found, reached = number(v), f.reached(v)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", f.key, f.what, f.asks(), number(v), f.reached(v))
+		fmt.Fprintf(w, "| %s\t| %s\t| %s\t| %s\t| %s\t|\n", f.key, f.what, f.asks(), found, reached)
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
 	fmt.Fprintln(out)
 	for _, d := range s.details {
-		fmt.Fprintln(out, d)
+		fmt.Fprintln(out, "-", d)
 	}
 	return nil
+}
+
+// machine says in words what this ran on, as far as the system tells.
+func machine() string {
+	cpu, memory := "cores of a kind that is not told", ""
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		if _, rest, ok := strings.Cut(string(text), "model name\t: "); ok {
+			name, _, _ := strings.Cut(rest, "\n")
+			cpu = "cores of " + name
+		}
+	}
+	if text, err := os.ReadFile("/proc/meminfo"); err == nil {
+		var kib int64
+		if _, err := fmt.Sscanf(string(text), "MemTotal: %d kB", &kib); err == nil {
+			memory = fmt.Sprintf(", %d GiB of memory", kib>>20)
+		}
+	}
+	return fmt.Sprintf("%d %s%s, %s, %s; the broker, a real Kafka of one node, and its clients on the same cores", runtime.NumCPU(), cpu, memory, runtime.GOOS, runtime.Version())
 }
 
 // json prints one object: what was not measured is not in it.

@@ -104,13 +104,13 @@ func hopTrial(ctx context.Context, h hopping) (r result, err error) {
 	return ping(ctx, h.Place, "fraud", pings)
 }
 
-// ping measures n hops to a topic.
+// ping measures n hops to a topic that is empty.
 func ping(ctx context.Context, p place, to string, n int) (result, error) {
 	w, err := p.wire(ctx, [2]string{"holds", "FraudHoldPlaced"})
 	if err != nil {
 		return nil, err
 	}
-	cl, err := p.client(kgo.ConsumeTopics(p.topic(to)), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	cl, err := p.client(kgo.ConsumeTopics(p.topic(to)), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	if err != nil {
 		return nil, err
 	}
