@@ -142,7 +142,8 @@ func (r *running) until(ctx context.Context, often time.Duration, is func() (boo
 	}
 }
 
-// observed sums a metric over its labels: a counter's value, a histogram's count.
+// observed sums a metric over its labels: how often it was observed, and the sum
+// of what was; a gauge's value is its sum.
 func (r *running) observed(name string) (count, sum float64, err error) {
 	families, err := r.metrics.Gather()
 	if err != nil {
@@ -153,8 +154,8 @@ func (r *running) observed(name string) (count, sum float64, err error) {
 			continue
 		}
 		for _, m := range f.GetMetric() {
-			count += m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
-			sum += m.GetHistogram().GetSampleSum()
+			count += float64(m.GetHistogram().GetSampleCount())
+			sum += m.GetHistogram().GetSampleSum() + m.GetGauge().GetValue()
 		}
 	}
 	return count, sum, nil
