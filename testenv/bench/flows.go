@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"troupe/schemas"
@@ -91,6 +92,12 @@ func flowsTrial(ctx context.Context, o opening) (r result, err error) {
 
 // open places orders until there are enough, or no time is left.
 func (o opening) open(ctx context.Context, run *running, r result) error {
+	cl, err := o.Place.client()
+	if err != nil {
+		return err
+	}
+	adm := kadm.NewClient(cl)
+	defer adm.Close()
 	began, working := time.Now(), time.Duration(0)
 	open := 0
 	for open < o.Flows && time.Since(began) < openFor {
@@ -100,7 +107,7 @@ func (o opening) open(ctx context.Context, run *running, r result) error {
 		}
 		open += chunk.Orders
 		since := time.Now()
-		if err := run.inputs(ctx, open); err != nil {
+		if err := run.drained(ctx, adm, o.Place.topic("processmanager"), o.Place.topic("orders")); err != nil {
 			return err
 		}
 		working += time.Since(since)
@@ -109,14 +116,6 @@ func (o opening) open(ctx context.Context, run *running, r result) error {
 	peak, err := memory("VmHWM")
 	r["flows"], r["rate"], r["peak"] = float64(open), float64(open)/working.Seconds(), peak
 	return err
-}
-
-// inputs waits until so many inputs have been committed.
-func (r *running) inputs(ctx context.Context, n int) error {
-	return r.until(ctx, seldom, func() (bool, error) {
-		_, sum, err := r.observed("troupe_transaction_inputs")
-		return sum >= float64(n), err
-	})
 }
 
 // idle says which share of a core the process takes while nothing happens.

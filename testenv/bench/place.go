@@ -181,6 +181,14 @@ func lag(ctx context.Context, adm *kadm.Client, group string, topics ...string) 
 	return left, errors.Join(ends.Error(), done.Error())
 }
 
+// drained waits until a group has committed all that lies on some topics.
+func (r *running) drained(ctx context.Context, adm *kadm.Client, group string, topics ...string) error {
+	return r.until(ctx, seldom, func() (bool, error) {
+		left, err := lag(ctx, adm, group, topics...)
+		return left == 0, err
+	})
+}
+
 // visible counts the records of a topic that a reader of what is committed
 // sees.
 type visible struct {

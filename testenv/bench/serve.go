@@ -81,17 +81,21 @@ func serve(ctx context.Context, w work) (r result, err error) {
 		return nil, err
 	}
 	began := time.Now()
-	if err := run.inputs(ctx, w.Records); err != nil {
+	// By a metric first: to ask the broker all the time would be a load of its own.
+	if err := run.until(ctx, seldom, func() (bool, error) {
+		_, inputs, err := run.observed("troupe_transaction_inputs")
+		return inputs >= float64(w.Records), err
+	}); err != nil {
 		return nil, err
 	}
 	var inputs []string
 	for _, t := range w.Inputs {
 		inputs = append(inputs, w.Place.topic(t))
 	}
-	if err := run.until(ctx, seldom, func() (bool, error) {
-		left, err := lag(ctx, adm, w.Place.topic(service.Name), inputs...)
-		return left == 0 && facts.n.Load() >= int64(w.Facts), err
-	}); err != nil {
+	if err := run.drained(ctx, adm, w.Place.topic(service.Name), inputs...); err != nil {
+		return nil, err
+	}
+	if err := run.until(ctx, often, func() (bool, error) { return facts.n.Load() >= int64(w.Facts), nil }); err != nil {
 		return nil, err
 	}
 	if err := run.finish(); err != nil {
