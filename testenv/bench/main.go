@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, log io.Writer) e
 	trial := f.String("trial", "", "run one trial, as this program does with itself")
 	f.IntVar(&s.rounds, "rounds", 5, "rounds of what is compared")
 	f.Float64Var(&s.scale, "scale", 1, "share of the records; below 1 for a quick look")
-	f.StringVar(&s.profile, "profile", "", "folder for a CPU profile of each trial, numbered in their order")
+	f.StringVar(&s.profile, "profile", "", "folder for profiles of CPU and heap of each trial, numbered in their order")
 	f.IntVar(&s.workers, "workers", 2, "workers of a service, threads of the peer, sessions of the bare client")
 	f.BoolVar(&s.peers, "peers", true, "run the peers; without, what is ours alone")
 	partitions := f.Int("partitions", 4, "of every topic")

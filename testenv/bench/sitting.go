@@ -92,7 +92,7 @@ func (s *sitting) trial(ctx context.Context, name string, spec any) (result, err
 	profile := ""
 	if s.profile != "" {
 		s.trials++
-		profile = filepath.Join(s.profile, fmt.Sprintf("%02d-%s.pprof", s.trials, name))
+		profile = filepath.Join(s.profile, fmt.Sprintf("%02d-%s", s.trials, name))
 	}
 	return runSelf(ctx, name, profile, spec, s.log)
 }
@@ -177,20 +177,28 @@ func runTrial(ctx context.Context, name, profile string, in io.Reader, out io.Wr
 	return json.NewEncoder(out).Encode(r)
 }
 
+// profileTo writes a CPU profile, and when it is stopped one of the heap beside
+// it: what was in use at the last collection, and all that was allocated.
 func profileTo(path string) (stop func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("make folder of profiles: %w", err)
 	}
-	f, err := os.Create(path)
+	cpu, err := os.Create(path + ".cpu.pprof")
 	if err != nil {
 		return nil, fmt.Errorf("write profile: %w", err)
 	}
-	if err := pprof.StartCPUProfile(f); err != nil {
+	heap, err := os.Create(path + ".heap.pprof")
+	if err != nil {
 		return nil, fmt.Errorf("write profile: %w", err)
 	}
-	return func() {
+	if err := pprof.StartCPUProfile(cpu); err != nil {
+		return nil, fmt.Errorf("write profile: %w", err)
+	}
+	return func() { // a profile that is cut short shows when it is read
 		pprof.StopCPUProfile()
-		_ = f.Close() // a profile that is cut short shows when it is read
+		_ = pprof.WriteHeapProfile(heap)
+		_ = cpu.Close()
+		_ = heap.Close()
 	}, nil
 }
 
