@@ -242,8 +242,11 @@ func post(ctx context.Context, url string, n int, at time.Time) error {
 	}
 	defer resp.Body.Close()
 	said, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode/100 != 2 {
-		return fmt.Errorf("place order: %s: %.300s: %w", resp.Status, said, err)
+	if err != nil {
+		return fmt.Errorf("place order: %w", err)
+	}
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("place order: %s: %.300s", resp.Status, said)
 	}
 	return nil
 }
