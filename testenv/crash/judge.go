@@ -5,12 +5,17 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"troupe/testenv/check"
 )
 
 // history is what the log holds, read committed.
 type history struct {
 	inputs map[string][]int32 // of each order, the numbers in their order, each once
 	facts  map[string][]fact  // of each order, as they stand on their partition
+
+	records []check.Record // all of it
+	told    map[string][]check.Told
 }
 
 // fact is a count that the subject has published.
@@ -21,7 +26,8 @@ type fact struct {
 	count int32
 }
 
-// judge says what is wrong with what became of the inputs.
+// judge says what is wrong with what became of the inputs: a fact says what its
+// key's row counted in memory when it was told.
 func (h history) judge() (wrong []string) {
 	say := func(order, format string, args ...any) {
 		wrong = append(wrong, order+": "+fmt.Sprintf(format, args...))
@@ -32,13 +38,8 @@ func (h history) judge() (wrong []string) {
 		}
 	}
 	for _, order := range slices.Sorted(maps.Keys(h.inputs)) {
-		ids := map[string]bool{}
 		got := map[string][]int32{}
 		for _, f := range h.facts[order] {
-			if ids[f.id] {
-				say(order, "fact %s is doubled", f.id)
-			}
-			ids[f.id] = true
 			got[f.by] = append(got[f.by], f.about)
 			if int(f.count) != len(got[f.by]) {
 				say(order, "%s %d counts %d and is the %d. of its kind", f.by, f.about, f.count, len(got[f.by]))
@@ -70,6 +71,17 @@ func expected(inputs []int32) map[string][]int32 {
 	}
 	slices.Sort(want[byEffect])
 	return want
+}
+
+// rows is what the inputs come to, of each order, before the hop and behind it.
+func (h history) rows() (map[string]row, map[string]tally) {
+	main, hops := map[string]row{}, map[string]tally{}
+	for order, inputs := range h.inputs {
+		want := expected(inputs)
+		main[order] = row{Inputs: int32(len(inputs)), Rings: int32(len(want[byTimer])), Outcomes: int32(len(want[byEffect]))}
+		hops[order] = tally{Count: int32(len(inputs))}
+	}
+	return main, hops
 }
 
 // missing is how many facts are still to come.

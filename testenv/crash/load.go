@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,18 +21,20 @@ const (
 	aborted        = 0.1  // share of transactions
 	repeated       = 0.05 // share of inputs that are said twice, to the byte
 	neverCommitted = 1000 // numbers from here on stand in aborted transactions alone
+	perProbe       = 500  // inputs of a transaction, at the end
 	pace           = 20 * time.Millisecond
 )
 
 // load writes numbered inputs, in order for each key, until it is told to stop.
 type load struct {
-	place   place
-	wire    *schemas.Wire
-	rnd     *rand.Rand
-	client  *kgo.Client
-	orders  []order
-	made    int // orders so far
-	written int
+	place        place
+	wire         *schemas.Wire
+	rnd          *rand.Rand
+	client       *kgo.Client
+	orders       []order
+	made         int      // orders so far
+	finished     []order  // that have had all their inputs
+	acknowledged []string // events that the broker said are committed
 }
 
 type order struct {
@@ -67,18 +70,49 @@ func (l *load) run(ctx context.Context, stop <-chan struct{}) error {
 		if err != nil {
 			return err
 		}
-		for l.write(ctx, batch, abort) != nil && ctx.Err() == nil {
-			l.disconnect()
-		}
-		if !abort {
-			l.written += len(batch)
-		}
+		l.insist(ctx, batch, abort)
 	}
 }
 
+// insist writes a transaction until the broker says that it has ended.
+func (l *load) insist(ctx context.Context, batch []said, abort bool) {
+	for l.write(ctx, batch, abort) != nil && ctx.Err() == nil {
+		l.disconnect()
+	}
+	if abort {
+		return
+	}
+	for _, s := range batch {
+		l.acknowledged = append(l.acknowledged, s.id)
+	}
+}
+
+// said is an input as a record, and its ID.
+type said struct {
+	*kgo.Record
+	id string
+}
+
+// probe gives every order one more input.
+func (l *load) probe(ctx context.Context) error {
+	defer l.disconnect()
+	for some := range slices.Chunk(slices.Concat(l.finished, l.orders), perProbe) {
+		var batch []said
+		for _, o := range some {
+			r, err := l.record(o.name, o.next)
+			if err != nil {
+				return err
+			}
+			batch = append(batch, r)
+		}
+		l.insist(ctx, batch, false)
+	}
+	return ctx.Err()
+}
+
 // batch makes the records of a transaction.
-func (l *load) batch(abort bool) ([]*kgo.Record, error) {
-	var batch []*kgo.Record
+func (l *load) batch(abort bool) ([]said, error) {
+	var batch []said
 	for range 1 + l.rnd.IntN(perTransaction) {
 		for len(l.orders) < ordersAtOnce {
 			l.made++
@@ -96,31 +130,33 @@ func (l *load) batch(abort bool) ([]*kgo.Record, error) {
 		}
 		batch = append(batch, r)
 		if l.rnd.Float64() < repeated {
-			batch = append(batch, &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value})
+			batch = append(batch, r)
 		}
 		if abort {
 			continue
 		}
 		if o.next++; o.next > inputsPerOrder {
+			l.finished = append(l.finished, *o)
 			l.orders = append(l.orders[:i], l.orders[i+1:]...)
 		}
 	}
 	return batch, nil
 }
 
-func (l *load) record(name string, n int32) (*kgo.Record, error) {
+func (l *load) record(name string, n int32) (said, error) {
+	id := schemas.FactID("crash", name, fmt.Sprint(n))
 	value, err := l.wire.Encode("holds", &input{
 		Envelope: schemas.Envelope{
-			ID: schemas.FactID("crash", name, fmt.Sprint(n)), Type: "FraudHoldPlaced", Source: "load", OccurredAt: time.Now().UTC().Truncate(time.Millisecond),
+			ID: id, Type: "FraudHoldPlaced", Source: "load", OccurredAt: time.Now().UTC().Truncate(time.Millisecond),
 			Tenant: "acme", Order: name, AggregateID: name, CorrelationID: schemas.FactID("flow", name),
 		},
 		Score: n,
 	})
-	return &kgo.Record{Topic: l.place.prefix + "holds", Key: []byte("acme/" + name), Value: value}, err
+	return said{&kgo.Record{Topic: l.place.prefix + "holds", Key: []byte("acme/" + name), Value: value}, id}, err
 }
 
 // write is one transaction; after an error its fate is unknown.
-func (l *load) write(ctx context.Context, batch []*kgo.Record, abort bool) (err error) {
+func (l *load) write(ctx context.Context, batch []said, abort bool) (err error) {
 	if l.client == nil {
 		l.client, err = kgo.NewClient(kgo.SeedBrokers(strings.Split(l.place.brokers, ",")...), kgo.TransactionalID(l.place.prefix+"load"),
 			kgo.TransactionTimeout(10*time.Second), kgo.RecordDeliveryTimeout(20*time.Second))
