@@ -87,14 +87,21 @@ func TestCrashes(t *testing.T) {
 	if err := <-loaded; err != nil {
 		t.Fatal(err)
 	}
+	inputs, facts := s.conclude(l)
+	t.Logf("%v; %d orders, %d inputs, %d facts", done, l.made, inputs, facts)
+}
+
+// conclude lets all that is owed come, stops everything and judges it.
+func (s *site) conclude(l *load) (inputs, facts int) {
+	s.t.Helper()
 	s.heal()
 	s.settle()
-	if err := l.probe(t.Context()); err != nil { // what each key has in memory, it says once more
-		t.Fatal(err)
+	if err := l.probe(s.t.Context()); err != nil { // what each key has in memory, it says once more
+		s.t.Fatal(err)
 	}
 	s.settle()
 	for _, p := range s.processes {
-		p.end(t)
+		p.end(s.t)
 	}
 	h := s.read() // what came after all was there is one too many
 	wrong := h.judge()
@@ -102,20 +109,22 @@ func TestCrashes(t *testing.T) {
 		wrong = append(wrong, v.String())
 	}
 	for i, what := range wrong {
-		if i < 20 {
-			t.Error(what)
+		if i < maxSaid {
+			s.t.Error(what)
 		}
 	}
 	s.verify()
-	inputs, facts := 0, 0
 	for _, in := range h.inputs {
 		inputs += len(in)
 	}
 	for _, f := range h.facts {
 		facts += len(f)
 	}
-	t.Logf("%v; %d orders, %d inputs, %d facts", done, len(h.inputs), inputs, facts)
+	return inputs, facts
 }
+
+// maxSaid bounds what is said to be wrong: the first is the one to look at.
+const maxSaid = 20
 
 // site is a broker, a registry, a world and the processes that are killed.
 type site struct {
@@ -485,6 +494,7 @@ func (s *site) audit(h history, acknowledged []string) (wrong []check.Violation)
 		log = append(log, brief(r))
 	})
 	fates := check.Settle(log)
+	s.t.Logf("%d records are committed, %d aborted, %d open", len(fates.Committed), len(fates.Aborted), len(fates.Open))
 	for _, r := range fates.Aborted {
 		if e, ok := values[at(r)]; ok {
 			aborted = append(aborted, e)
