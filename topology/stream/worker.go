@@ -69,6 +69,9 @@ var errRebuild = errors.New("the transaction's outcome is not a clear yes")
 // its transaction was committed. It was not: the abort is certain.
 var errGivenAway = errors.New("a task has gone to another worker")
 
+// errAborted says that the coordinator has aborted a transaction.
+var errAborted = errors.New("the transaction was aborted")
+
 // errExpelled ends a session that the group has thrown out and let in again
 // under another member ID.
 var errExpelled = errors.New("the group has expelled this member and let it in anew")
@@ -335,13 +338,11 @@ func (w *worker) once(ctx context.Context) error {
 	if err := w.fire(ctx, x); err != nil {
 		return err
 	}
-	if x.empty() {
-		if err := w.settleIdle(ctx, moved); err != nil {
-			return err
-		}
-	} else if err := w.commit(ctx, x); errors.Is(err, errGivenAway) {
+	err := w.conclude(ctx, x, moved)
+	if errors.Is(err, errGivenAway) || errors.Is(err, errAborted) {
 		return w.reload(ctx)
-	} else if err != nil {
+	}
+	if err != nil {
 		return err
 	}
 	for p, at := range moved {
@@ -534,13 +535,10 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 		return err
 	}
 	w.publish(x.outputs)
-	ok, err := w.session.End(kgo.PreTxnCommitFnContext(ctx, w.assert(x)), kgo.TryCommit)
-	w.metrics.transaction(w.plan.service.Name, ok && err == nil, time.Since(began), x.inputs)
-	if errors.Is(err, errGivenAway) {
+	err := w.end(kgo.PreTxnCommitFnContext(ctx, w.assert(x)))
+	w.metrics.transaction(w.plan.service.Name, err == nil, time.Since(began), x.inputs)
+	if err != nil {
 		return err
-	}
-	if !ok || err != nil {
-		return errors.Join(errRebuild, err, context.Cause(ctx))
 	}
 	if err := w.rehearse(AtEnded); err != nil {
 		return err
@@ -647,6 +645,14 @@ func (w *worker) pin(req *kmsg.TxnOffsetCommitRequest, t *task) {
 	}
 }
 
+// conclude ends a turn of the loop.
+func (w *worker) conclude(ctx context.Context, x *transaction, moved map[partition]int64) error {
+	if x.empty() {
+		return w.settleIdle(ctx, moved)
+	}
+	return w.commit(ctx, x)
+}
+
 // settleIdle commits, late and seldom, the offsets of inputs that changed
 // nothing. Control records alone are worth no transaction.
 func (w *worker) settleIdle(ctx context.Context, moved map[partition]int64) error {
@@ -662,10 +668,42 @@ func (w *worker) settleIdle(ctx context.Context, moved map[partition]int64) erro
 	}
 	ctx, done := w.bounded(ctx)
 	defer done()
-	if ok, err := w.session.End(ctx, kgo.TryCommit); !ok || err != nil {
-		return errors.Join(errRebuild, err, context.Cause(ctx))
+	return w.end(ctx)
+}
+
+// end makes a transaction true, or says what is known of it.
+func (w *worker) end(ctx context.Context) error {
+	ok, err := w.session.End(ctx, kgo.TryCommit)
+	switch {
+	case ok && err == nil:
+		return nil
+	case errors.Is(err, errGivenAway):
+		return err
+	case err == nil && w.aborted(ctx):
+		return errAborted
 	}
-	return nil
+	return errors.Join(errRebuild, err, context.Cause(ctx))
+}
+
+// aborted asks the coordinator whether the transaction that End would not call
+// committed is aborted. It mostly is: while a group rebalances it takes no
+// offsets of an older generation. A session that is built anew for that leaves
+// the group, and whoever is in a transaction then is refused in turn, and so on
+// for as long as there is load.
+//
+// One that is neither aborted nor about to be may still be committed.
+func (w *worker) aborted(ctx context.Context) bool {
+	id, _, err := w.session.Client().ProducerID(ctx)
+	if err != nil {
+		return false
+	}
+	name := w.config.topic(w.name)
+	known, err := w.adm.DescribeTransactions(ctx, name)
+	if err != nil {
+		return false
+	}
+	t := known[name]
+	return t.Err == nil && t.ProducerID == id && (t.State == "CompleteAbort" || t.State == "PrepareAbort")
 }
 
 // inOrder lists what was polled by topic, partition and offset: the client hands
