@@ -645,8 +645,11 @@ func (w *worker) pin(req *kmsg.TxnOffsetCommitRequest, t *task) {
 	}
 }
 
-// conclude ends a turn of the loop.
+// conclude ends a turn of the loop. A process that is told to stop finishes it: a
+// transaction that is left open holds up whoever takes the tasks over until the
+// broker gives it up.
 func (w *worker) conclude(ctx context.Context, x *transaction, moved map[partition]int64) error {
+	ctx = context.WithoutCancel(ctx)
 	if x.empty() {
 		return w.settleIdle(ctx, moved)
 	}
