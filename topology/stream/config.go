@@ -165,9 +165,16 @@ func (c Config) topic(name string) string { return c.Prefix + name }
 // Version is what dead letters say of the binary.
 func (c Config) Version() string { return orElse(c.Build, "dev") }
 
+// metadataMinAge is how soon a client may ask again where partitions are led. It
+// does before it repeats a refused produce, and a broker refuses the first of a
+// transaction while the markers of the one before are still being written: at the
+// client's default of 5 s a busy broker, or a leader that moves, stops a worker
+// for that long.
+const metadataMinAge = 250 * time.Millisecond
+
 // client are the options of every client of this process. The name is what the
 // broker knows it by, in its logs and quotas.
 func (c Config) client(name string, more ...kgo.Opt) []kgo.Opt {
-	opts := []kgo.Opt{kgo.ClientID(c.topic(name)), kgo.SeedBrokers(c.Brokers...), kgo.DisableClientMetrics()}
+	opts := []kgo.Opt{kgo.ClientID(c.topic(name)), kgo.SeedBrokers(c.Brokers...), kgo.DisableClientMetrics(), kgo.MetadataMinAge(metadataMinAge)}
 	return append(append(opts, c.Options...), more...)
 }
