@@ -159,7 +159,7 @@ func (l *load) record(name string, n int32) (said, error) {
 func (l *load) write(ctx context.Context, batch []said, abort bool) (err error) {
 	if l.client == nil {
 		l.client, err = kgo.NewClient(kgo.SeedBrokers(strings.Split(l.place.brokers, ",")...), kgo.TransactionalID(l.place.prefix+"load"),
-			kgo.TransactionTimeout(10*time.Second), kgo.RecordDeliveryTimeout(20*time.Second))
+			kgo.TransactionTimeout(10*time.Second), kgo.RecordDeliveryTimeout(20*time.Second), kgo.MetadataMinAge(250*time.Millisecond))
 		if err != nil {
 			return err
 		}
