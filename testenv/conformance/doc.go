@@ -7,7 +7,7 @@
 // The guards of exactly once, and the tests that fail without them:
 //
 //	1 ownership is what the last assignment said   TestTimersFollowTheirTask, TestSilentRejoin, TestZombie
-//	2 an end that is not a yes is unknown          TestUnknownEnd, TestRefusedEnd, TestFenced, TestHungPredecessor, TestExpelledInTransaction
+//	2 an end that is not a yes is unknown          TestUnknownEnd, TestRefusedEnd, TestFenced, TestHungPredecessor, TestExpelledInTransaction, TestStopInTransaction
 //	3 a failed produce stops the commit            TestFailedProduce, TestTooLarge
 //	4 offsets follow what was polled               TestRegistryDown
 //	5 a transaction of timers alone is fenced      TestStalledTimers

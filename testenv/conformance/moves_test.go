@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -132,6 +133,58 @@ func TestExpelledInTransaction(t *testing.T) {
 	produced.open()
 	b.settle()
 	b.each(list)
+}
+
+// TestStopInTransaction, guard 2: a process is told to stop in the middle of a
+// transaction. It ends it, or whoever takes its tasks over waits until the broker
+// gives the transaction up.
+func TestStopInTransaction(t *testing.T) {
+	b := newBench(t)
+	stall := newGate()
+	b.options = tap{asked: func(api kmsg.Key) {
+		if api == kmsg.Produce {
+			stall.pass()
+		}
+	}}.options()
+	first := b.start("a", counting(clearing))
+	t.Cleanup(stall.open)
+	b.options = nil
+	list := orders(20)
+	b.publish(list[0])
+	b.settle()
+	stall.shut.Store(true)
+	b.publishAll(list[1:])
+	await(t, stall.arrived, "a transaction has begun")
+	first.stop()
+	stall.open()
+	first.end()
+	if open := b.open("fraud", "fraud.state"); len(open) > 0 {
+		t.Errorf("transactions are left open: %v", open)
+	}
+	b.start("b", counting(clearing))
+	b.settle()
+	b.each(list)
+}
+
+// open lists the transactions that nobody has ended.
+func (b *bench) open(topics ...string) (open []kadm.DescribedProducer) {
+	b.t.Helper()
+	var ask kadm.TopicsSet
+	for _, topic := range topics {
+		for p := range int32(partitions) {
+			ask.Add(b.prefix+topic, p)
+		}
+	}
+	described, err := b.adm.DescribeProducers(b.t.Context(), ask)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, p := range described.SortedProducers() {
+		if p.CurrentTxnStartOffset >= 0 {
+			open = append(open, p)
+		}
+	}
+	return open
 }
 
 // TestRollingRestart: three members, each ended and started again in turn while
