@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"troupe/topology/table"
 )
@@ -167,5 +168,23 @@ func TestStale(t *testing.T) {
 		if (why == "") != (c.because == "") || !strings.Contains(why, c.because) {
 			t.Errorf("%+v in %d…%d: %q, want %q", c.m, c.from, c.to, why, c.because)
 		}
+	}
+}
+
+// TestBrokerWithoutTransactions is refused before anything is written.
+func TestBrokerWithoutTransactions(t *testing.T) {
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.MaxVersions(kversion.V0_10_2()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fake.Close)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(fake.ListenAddrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	err = transactional(t.Context(), kadm.NewClient(cl))
+	if err == nil || !strings.Contains(err.Error(), "knows no transactions") || !strings.Contains(err.Error(), "InitProducerID") {
+		t.Errorf("it says %v", err)
 	}
 }

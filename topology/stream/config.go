@@ -61,34 +61,37 @@ func (w *worker) rehearse(at Point) error {
 
 // Limits names every bound of the runtime. Zero values take the defaults.
 type Limits struct {
-	TransactionInputs  int           // inputs of a transaction; 20,000
-	TransactionBytes   int           // of outputs and rows, after which a transaction takes no further poll and fires no further timer; 8 MiB
-	TransactionAge     time.Duration // after which it takes no further poll; one is committed at once when all that was fetched is dealt with; 100 ms
-	TimersAtOnce       int           // deadlines fired in one transaction; 2,000
-	RecordBytes        int           // a larger output makes its input a dead letter; 900 KiB, below the broker's 1 MiB
-	KeyBytes           int           // of an input; a longer one makes it a dead letter; 1 KiB
-	RowCacheBytes      int64         // rows of a service kept in memory by this process, shared among its tasks, beside what no checkpoint has written yet; 256 MiB
-	ParkedPerKey       int           // inputs waiting under one key; the next is a dead letter; 1,000
-	QuarantineAfter    int           // ends of the process while one record, or one timer, was run; then it is a dead letter and not run; 3
-	ParkAttempts       int           // tries of a parked input before it is a dead letter; 10
-	EffectsAtOnce      int           // calls in flight, an effect and worker; 32
-	EffectAttempts     int           // tries of a call; the last may answer "unknown"; 6
-	EffectTimeout      time.Duration // of one try, well below RebalanceTimeout; 10 s
-	TransactionTimeout time.Duration // after which the broker aborts; below RebalanceTimeout; 30 s
-	RebalanceTimeout   time.Duration // 60 s
-	SessionTimeout     time.Duration // 45 s
-	Heartbeat          time.Duration // 3 s
-	PollWait           time.Duration // longest poll without data; 1 s
-	FetchWait          time.Duration // longest wait of a fetch in the broker; a partition that comes new waits for it; 500 ms
-	IdleCommit         time.Duration // offsets of inputs without effect are committed this late; 1 s
-	EndSample          time.Duration // between two looks at the inputs' ends for a due timer; 200 ms
-	HoldTimers         time.Duration // longest wait of a due timer for a lagging input; 5 min
-	WatchEvery         time.Duration // between two looks at how far watched services have read; 1 s
-	RestoreStall       time.Duration // longest time for which nothing may come of a changelog; then the session is built anew; 2 min
-	RebuildBackoff     time.Duration // before a failed session is built anew; 100 ms, doubling to 10 s
-	BreakerWindow      int           // inputs over which defects are counted; 1,000
-	BreakerShare       float64       // share of defects that stops the service; 0.5
-	BreakerMinimum     int           // defects below which it does not; 50
+	TransactionInputs   int           // inputs of a transaction; 20,000
+	TransactionBytes    int           // of outputs and rows, after which a transaction takes no further poll and fires no further timer; 8 MiB
+	TransactionAge      time.Duration // after which it takes no further poll; one is committed at once when all that was fetched is dealt with; 100 ms
+	TimersAtOnce        int           // deadlines fired in one transaction; 2,000
+	FetchBytes          int32         // of one fetch from a broker, as it comes over the wire; a worker holds one that waits and one that is taken; 16 MiB
+	FetchPartitionBytes int32         // of it, of one partition; one record may be larger; 1 MiB
+	RecordBytes         int           // a larger output makes its input a dead letter; 900 KiB, below the broker's 1 MiB
+	KeyBytes            int           // of an input; a longer one makes it a dead letter; 1 KiB
+	RowCacheBytes       int64         // rows of a service kept in memory by this process, shared among its tasks, beside what no checkpoint has written yet; 256 MiB
+	ParkedPerKey        int           // inputs waiting under one key; the next is a dead letter; 1,000
+	QuarantineAfter     int           // ends of the process while one record, or one timer, was run; then it is a dead letter and not run; 3
+	ParkAttempts        int           // tries of a parked input before it is a dead letter; 10
+	EffectsAtOnce       int           // calls in flight, an effect and worker; 32
+	EffectAttempts      int           // tries of a call; the last may answer "unknown"; 6
+	EffectTimeout       time.Duration // of one try, well below RebalanceTimeout; 10 s
+	TransactionTimeout  time.Duration // after which the broker aborts; below RebalanceTimeout; 30 s
+	RebalanceTimeout    time.Duration // 60 s
+	SessionTimeout      time.Duration // 45 s
+	Heartbeat           time.Duration // 3 s
+	PollWait            time.Duration // longest poll without data; 1 s
+	FetchWait           time.Duration // longest wait of a fetch in the broker; a partition that comes new waits for it; 500 ms
+	IdleCommit          time.Duration // offsets of inputs without effect are committed this late; 1 s
+	EndSample           time.Duration // between two looks at the inputs' ends for a due timer; 200 ms
+	HoldTimers          time.Duration // longest wait of a due timer for a lagging input; 5 min
+	WatchEvery          time.Duration // between two looks at how far watched services have read; 1 s
+	DedupeWindow        time.Duration // for which an input may be sent again or read late; every input keeps its records for longer; 7 d
+	RestoreStall        time.Duration // longest time for which nothing may come of a changelog; then the session is built anew; 2 min
+	RebuildBackoff      time.Duration // before a failed session is built anew; 100 ms, doubling to 10 s
+	BreakerWindow       int           // inputs over which defects are counted; 1,000
+	BreakerShare        float64       // share of defects that stops the service; 0.5
+	BreakerMinimum      int           // defects below which it does not; 50
 }
 
 func (l Limits) withDefaults() Limits {
@@ -96,6 +99,8 @@ func (l Limits) withDefaults() Limits {
 	def(&l.TransactionAge, 100*time.Millisecond)
 	def(&l.TransactionBytes, 8<<20)
 	def(&l.TimersAtOnce, 2000)
+	def(&l.FetchBytes, 16<<20)
+	def(&l.FetchPartitionBytes, 1<<20)
 	def(&l.RecordBytes, 900<<10)
 	def(&l.KeyBytes, 1<<10)
 	def(&l.RowCacheBytes, 256<<20)
@@ -115,6 +120,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.EndSample, 200*time.Millisecond)
 	def(&l.HoldTimers, 5*time.Minute)
 	def(&l.WatchEvery, time.Second)
+	def(&l.DedupeWindow, 7*24*time.Hour)
 	def(&l.RestoreStall, 2*time.Minute)
 	def(&l.RebuildBackoff, 100*time.Millisecond)
 	def(&l.BreakerWindow, 1000)
@@ -145,6 +151,12 @@ func (c Config) Validate() error {
 	l := c.Limits.withDefaults()
 	if l.TransactionTimeout >= l.RebalanceTimeout {
 		errs = append(errs, fmt.Errorf("transaction timeout %v is not below the rebalance timeout %v: a task could move while its old owner still commits", l.TransactionTimeout, l.RebalanceTimeout))
+	}
+	if l.FetchPartitionBytes > l.FetchBytes {
+		errs = append(errs, fmt.Errorf("fetch-partition-bytes %d is above fetch-bytes %d: one partition would starve the others", l.FetchPartitionBytes, l.FetchBytes))
+	}
+	if l.Heartbeat >= l.SessionTimeout {
+		errs = append(errs, fmt.Errorf("heartbeat %v is not below the session timeout %v: the group would give the tasks of a living worker away", l.Heartbeat, l.SessionTimeout))
 	}
 	if l.EffectTimeout >= l.RebalanceTimeout {
 		errs = append(errs, fmt.Errorf("effect timeout %v is not below the rebalance timeout %v", l.EffectTimeout, l.RebalanceTimeout))

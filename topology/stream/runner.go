@@ -74,6 +74,9 @@ func (r *Runner) connect(ctx context.Context) error {
 	if r.widths, err = measure(ctx, c, kadm.NewClient(cl), r.plans); err != nil {
 		return err
 	}
+	if err := promises(ctx, c, cl, r.plans); err != nil {
+		return err
+	}
 	if r.ends, err = Ends(ctx, c); err != nil {
 		return err
 	}

@@ -56,6 +56,7 @@ func (v *view) run(ctx context.Context, ends map[string]map[int32]int64, ready f
 	cl, err := kgo.NewClient(v.config.client(v.name+"."+v.config.Instance,
 		kgo.ConsumeTopics(v.topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(v.config.Limits.FetchWait),
+		kgo.FetchMaxBytes(v.config.Limits.FetchBytes), kgo.FetchMaxPartitionBytes(v.config.Limits.FetchPartitionBytes),
 	)...)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)

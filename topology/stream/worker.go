@@ -156,6 +156,7 @@ func (w *worker) connect(ctx context.Context) error {
 		kgo.TransactionalID(w.config.topic(w.name)), kgo.TransactionTimeout(l.TransactionTimeout),
 		kgo.Balancers(w.balancer), kgo.BlockRebalanceOnPoll(),
 		kgo.RebalanceTimeout(l.RebalanceTimeout), kgo.SessionTimeout(l.SessionTimeout), kgo.HeartbeatInterval(l.Heartbeat), kgo.FetchMaxWait(l.FetchWait),
+		kgo.FetchMaxBytes(l.FetchBytes), kgo.FetchMaxPartitionBytes(l.FetchPartitionBytes),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), // stable offsets are kgo's only way
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.OnPartitionsAssigned(w.join), kgo.OnPartitionsRevoked(w.lose), kgo.OnPartitionsLost(w.lose),

@@ -56,6 +56,6 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	o.bind(root.PersistentFlags())
-	root.AddCommand(schemasCommand(o), topologyCommand(o), runCommand(o), demoCommand(o), verifyCommand(o), stateCommand(o), statusCommand(), flowCommand(), reconCommand())
+	root.AddCommand(schemasCommand(o), topologyCommand(o), runCommand(o), demoCommand(o), verifyCommand(o), stateCommand(o), limitsCommand(o), statusCommand(), flowCommand(), reconCommand())
 	return root
 }

@@ -24,6 +24,7 @@ type options struct {
 	prefix   string
 	state    string
 	instance string
+	limits   []string
 	world    services.Config
 }
 
@@ -34,6 +35,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.prefix, "prefix", os.Getenv("TROUPE_PREFIX"), "prefix of every name on the broker")
 	f.StringVar(&o.state, "state", os.Getenv("TROUPE_STATE"), "directory for state; empty for a temporary one")
 	f.StringVar(&o.instance, "instance", or(os.Getenv("TROUPE_INSTANCE"), "0"), "stable name of this process's place among its like")
+	f.StringArrayVar(&o.limits, "limit", nil, "NAME=VALUE of a limit, as often as needed, over TROUPE_LIMITS; troupe limits lists them")
 	w := &o.world
 	f.StringVar(&w.Scoring, "scoring-url", os.Getenv("TROUPE_SCORING_URL"), "URL of the fraud scoring service")
 	f.StringVar(&w.Provider, "provider-url", os.Getenv("TROUPE_PROVIDER_URL"), "URL of the payment provider")
@@ -76,6 +78,9 @@ func (o *options) runtime(business clock.Clock, log *slog.Logger, r prometheus.R
 		return c, nil, err
 	}
 	if c.Wire, err = o.wire(); err != nil {
+		return c, nil, err
+	}
+	if c.Limits, err = o.limited(); err != nil {
 		return c, nil, err
 	}
 	store, err := table.Open(table.Config{Dir: o.state})

@@ -20,7 +20,8 @@ func runCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use: "run all | SERVICE…", Short: "Run services, or the whole estate", Args: cobra.MinimumNArgs(1),
 		Long: `Run one or more services in this process, each as its own consumer group, against
-a Kafka and a registry. The topics must be there: see troupe topology apply.
+a Kafka and a registry. The topics must be there: see troupe topology apply. Queues,
+batches, caches and retries are bounded: see troupe limits.
 
 "all" is every service. Without --brokers it brings all that it needs: an embedded
 broker and registry, and a simulated world with invented orders in quickened time.`,

@@ -1,0 +1,116 @@
+package stream
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Limit is one of Limits by its name.
+type Limit struct {
+	Name  string // "poll-wait"
+	At    string // what happens at it
+	value any    // pointer into Limits
+}
+
+// Named lists all limits.
+func (l *Limits) Named() []Limit {
+	return []Limit{
+		{"transaction-inputs", "the transaction is committed, and what else was fetched goes into the next", &l.TransactionInputs},
+		{"transaction-bytes", "the transaction is committed; timers that are due go into the next", &l.TransactionBytes},
+		{"transaction-age", "the transaction is committed", &l.TransactionAge},
+		{"timers-at-once", "timers that are due go into the next transaction", &l.TimersAtOnce},
+		{"fetch-bytes", "no more is fetched from a broker until what was is taken", &l.FetchBytes},
+		{"fetch-partition-bytes", "other partitions get their turn", &l.FetchPartitionBytes},
+		{"record-bytes", "a step that would write more makes its input a dead letter; an intake answers 413", &l.RecordBytes},
+		{"key-bytes", "the input is a dead letter; an intake answers 413", &l.KeyBytes},
+		{"row-cache-bytes", "rows that were not used lately are read from disk again", &l.RowCacheBytes},
+		{"parked-per-key", "the next input of the key is a dead letter", &l.ParkedPerKey},
+		{"park-attempts", "the parked input is a dead letter", &l.ParkAttempts},
+		{"quarantine-after", "the record that so many ends of the process met is a dead letter, not run; a timer is dropped", &l.QuarantineAfter},
+		{"effects-at-once", "further intents of the effect wait, in their rows", &l.EffectsAtOnce},
+		{"effect-attempts", "an effect that cannot tell answers unknown, and a person settles it", &l.EffectAttempts},
+		{"effect-timeout", "the call is given up and tried again", &l.EffectTimeout},
+		{"transaction-timeout", "the broker aborts the transaction; its inputs are read again", &l.TransactionTimeout},
+		{"rebalance-timeout", "the group goes on without a worker that does not come", &l.RebalanceTimeout},
+		{"session-timeout", "the group gives a silent worker's tasks away", &l.SessionTimeout},
+		{"heartbeat", "the group is told that the worker lives", &l.Heartbeat},
+		{"poll-wait", "a poll without data ends", &l.PollWait},
+		{"fetch-wait", "the broker answers a fetch without data", &l.FetchWait},
+		{"idle-commit", "offsets of inputs without effect are committed", &l.IdleCommit},
+		{"end-sample", "the ends of inputs are looked at again for a timer that is due", &l.EndSample},
+		{"hold-timers", "a due timer no longer waits for an input that lags; an error is logged", &l.HoldTimers},
+		{"watch-every", "it is looked how far watched services have read", &l.WatchEvery},
+		{"dedupe-window", "a start is refused where an input keeps its records for less: what is sent again, or read late after a stop, would be lost", &l.DedupeWindow},
+		{"restore-stall", "a restore to which nothing comes ends, and the session is built anew", &l.RestoreStall},
+		{"rebuild-backoff", "a session that failed is built anew; doubles up to 10s", &l.RebuildBackoff},
+		{"breaker-window", "inputs and defects are counted from zero", &l.BreakerWindow},
+		{"breaker-share", "the service stops: so many of the window's inputs failed by defects", &l.BreakerShare},
+		{"breaker-minimum", "fewer defects do not stop it", &l.BreakerMinimum},
+	}
+}
+
+// Value is the limit as Set takes it.
+func (l Limit) Value() string {
+	switch v := l.value.(type) {
+	case *int:
+		return strconv.Itoa(*v)
+	case *int32:
+		return strconv.Itoa(int(*v))
+	case *int64:
+		return strconv.FormatInt(*v, 10)
+	case *float64:
+		return strconv.FormatFloat(*v, 'g', -1, 64)
+	case *time.Duration:
+		return v.String()
+	}
+	return ""
+}
+
+// Defaults fills in what is not set.
+func (l Limits) Defaults() Limits { return l.withDefaults() }
+
+// Set sets a limit by its name: a number, a share, or a duration such as 30s.
+// Zero is none: it would mean the default.
+func (l *Limits) Set(name, value string) error {
+	all := l.Named()
+	i := slices.IndexFunc(all, func(have Limit) bool { return have.Name == name })
+	if i < 0 {
+		return fmt.Errorf("there is no limit %q: `troupe limits` lists them", name)
+	}
+	var err error
+	positive := false
+	switch v := all[i].value.(type) {
+	case *int:
+		*v, err = strconv.Atoi(value)
+		positive = *v > 0
+	case *int32:
+		var n int64
+		n, err = strconv.ParseInt(value, 10, 32)
+		*v, positive = int32(n), n > 0
+	case *int64:
+		*v, err = strconv.ParseInt(value, 10, 64)
+		positive = *v > 0
+	case *float64:
+		*v, err = strconv.ParseFloat(value, 64)
+		positive = *v > 0
+	case *time.Duration:
+		*v, err = time.ParseDuration(value)
+		positive = *v > 0
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("limit %s: %q is no %s", name, value, kindOf(all[i].value))
+	case !positive:
+		return fmt.Errorf("limit %s: %q is not above zero", name, value)
+	}
+	return nil
+}
+
+func kindOf(v any) string {
+	if _, is := v.(*time.Duration); is {
+		return "duration such as 30s"
+	}
+	return "number"
+}
