@@ -35,7 +35,7 @@ const (
 
 // child runs the counting service until it is told to stop.
 func child(place string) error {
-	at := strings.Split(place, "|") // brokers, registry, prefix, state
+	at := strings.Split(place, "|") // brokers, registry, prefix, state, what it does
 	store, err := table.Open(table.Config{Dir: at[3]})
 	if err != nil {
 		return err
@@ -54,6 +54,12 @@ func child(place string) error {
 	}
 	estate.Partitions = partitions
 	services := []topology.Service{killing()}
+	limits := stream.Limits{Heartbeat: 100 * time.Millisecond, SessionTimeout: 6 * time.Second}
+	if at[4] == "measured" {
+		services = []topology.Service{counting(tallying)}
+		limits.FetchBytes, limits.FetchPartitionBytes, limits.RowCacheBytes = tightFetch, tightFetch/partitions, tightCache
+		defer measure()()
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	go func() { // the test closes our input when we are to stop
 		_, _ = io.Copy(io.Discard, os.Stdin)
@@ -62,7 +68,7 @@ func child(place string) error {
 	c := stream.Config{
 		Brokers: strings.Split(at[0], ","), Prefix: at[2], Instance: "child", Estate: estate, Wire: schemas.NewWire(catalogue, registry), Clock: clock.Wall(), Store: store,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Metrics: stream.NewMetrics(prometheus.NewRegistry()),
-		Limits: stream.Limits{Heartbeat: 100 * time.Millisecond, SessionTimeout: 6 * time.Second},
+		Limits: limits,
 	}
 	if _, err := stream.Apply(ctx, c, services); err != nil {
 		return err
@@ -110,7 +116,7 @@ func TestQuarantine(t *testing.T) {
 		b.publish(o)
 	}
 	b.publishAll(good[10:])
-	place := childPlace + "=" + strings.Join([]string{strings.Join(b.brokers, ","), b.registry, b.prefix, t.TempDir()}, "|")
+	place := childPlace + "=" + strings.Join([]string{strings.Join(b.brokers, ","), b.registry, b.prefix, t.TempDir(), "deadly"}, "|")
 	ends := 0
 	for done := false; !done; {
 		if ends > 12 {

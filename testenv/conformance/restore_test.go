@@ -197,9 +197,16 @@ func (b *bench) cut(topic string) {
 	}
 	to := kadm.Offsets{}
 	ends.Each(func(o kadm.ListedOffset) { to.AddOffset(o.Topic, o.Partition, o.Offset, -1) })
-	if _, err := b.adm.DeleteRecords(b.t.Context(), to); err != nil {
-		b.t.Fatal(err)
+	policy := b.configOf(topic, "cleanup.policy")
+	b.configure(topic, "cleanup.policy", "compact,delete") // Kafka cuts no topic that is only compacted
+	answers, err := b.adm.DeleteRecords(b.t.Context(), to)
+	if err == nil {
+		err = answers.Error()
 	}
+	if err != nil {
+		b.t.Error(err)
+	}
+	b.configure(topic, "cleanup.policy", policy)
 }
 
 // TestRestoreFromBeforeTheTombstones: a marker so old that the tombstones it has

@@ -155,6 +155,9 @@ func (c Config) Validate() error {
 	if l.FetchPartitionBytes > l.FetchBytes {
 		errs = append(errs, fmt.Errorf("fetch-partition-bytes %d is above fetch-bytes %d: one partition would starve the others", l.FetchPartitionBytes, l.FetchBytes))
 	}
+	if l.FetchBytes > clientAnswer {
+		errs = append(errs, fmt.Errorf("fetch-bytes %d: the client takes no answer above %d: set at most that", l.FetchBytes, clientAnswer))
+	}
 	if l.Heartbeat >= l.SessionTimeout {
 		errs = append(errs, fmt.Errorf("heartbeat %v is not below the session timeout %v: the group would give the tasks of a living worker away", l.Heartbeat, l.SessionTimeout))
 	}
@@ -166,6 +169,10 @@ func (c Config) Validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// clientAnswer is the largest answer that the client reads, less what is around
+// the records.
+const clientAnswer = 100<<20 - 1<<20
 
 // clientBatch is the largest batch that the client makes, before compression: its
 // default, which is a Kafka broker's limit too.

@@ -71,6 +71,7 @@ func TestContradictions(t *testing.T) {
 		{Limits{EffectTimeout: 2 * time.Minute}, "effect timeout"},
 		{Limits{RecordBytes: 10 << 20}, "set at most"},
 		{Limits{FetchBytes: 1 << 10}, "starve"},
+		{Limits{FetchBytes: 512 << 20}, "takes no answer"},
 		{Limits{Heartbeat: time.Minute}, "living worker"},
 	} {
 		if err := (Config{Limits: c.limits}).Validate(); err == nil || !strings.Contains(err.Error(), c.says) {
