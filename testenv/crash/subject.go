@@ -164,7 +164,7 @@ func onHop(r *tally, e read, t *topology.Turn) error {
 // limits let a group give a member up, and the broker a transaction, within
 // seconds: more happens in a minute, and nothing of it means less.
 var limits = stream.Limits{
-	DedupeWindow: 24 * time.Hour,
+	DedupeWindow:   24 * time.Hour,
 	SessionTimeout: 2 * time.Second, Heartbeat: 400 * time.Millisecond, RebalanceTimeout: 8 * time.Second,
 	TransactionTimeout: 4 * time.Second, EffectTimeout: 2 * time.Second,
 }
