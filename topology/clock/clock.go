@@ -11,6 +11,7 @@ package clock
 import (
 	"container/heap"
 	"context"
+	"math"
 	"sync"
 	"time"
 )
@@ -77,8 +78,10 @@ func (q *quick) Horizon() time.Time { return q.Now() }
 func (q *quick) Settled() bool      { return false }
 func (q *quick) Tide() Tide         { return slack{} }
 
+// after is how long it takes until t, rounded up: an alarm that rings a moment
+// before its time is set again for no time at all.
 func (q *quick) after(t time.Time) time.Duration {
-	return max(0, time.Duration(float64(t.Sub(q.Now()))/q.factor))
+	return max(0, time.Duration(math.Ceil(float64(t.Sub(q.Now()))/q.factor)))
 }
 
 func (q *quick) Alarm(_ string, wake func()) Alarm { return &quickAlarm{clock: q, wake: wake} }
