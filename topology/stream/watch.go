@@ -82,11 +82,12 @@ func (r *Runner) look(ctx context.Context, adm *kadm.Client, s topology.Service,
 	return nil
 }
 
-// position is a message to the partition that a position is about.
+// position is a message to the partition that a position is about. When it was
+// seen is part of its ID: several instances look, and one that starts looks anew.
 func (r *Runner) position(s topology.Service, p topology.Position) topology.Request {
 	m := s.Watch.Message(p)
 	e := m.Head()
-	e.ID = schemas.FactID("position", p.Service, p.Topic, fmt.Sprint(p.Partition), fmt.Sprint(p.Offset))
+	e.ID = schemas.FactID("position", p.Service, p.Topic, fmt.Sprint(p.Partition), fmt.Sprint(p.Offset), p.AsOf.Format(time.RFC3339Nano))
 	e.OccurredAt = p.AsOf
 	return topology.Request{Inbox: s.Name, Key: partitionKey(p.Partition, r.widths.n[r.config.topic(topology.InboxTopic(s.Name))]), Message: m}
 }
