@@ -21,7 +21,9 @@ type Outbox struct {
 }
 
 func newOutbox(c Config, w framer) (*Outbox, error) {
-	cl, err := kgo.NewClient(c.client("outbox."+c.Instance, kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	// By default the client does not give up a record that may have reached a broker:
+	// while none answers a process could not stop. Twice is harmless here.
+	cl, err := kgo.NewClient(c.client("outbox."+c.Instance, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.AllowIdempotentProduceCancellation())...)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
