@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"troupe/schemas"
 	"troupe/topology"
 	"troupe/topology/table"
 )
@@ -126,4 +127,34 @@ func digests(ctx context.Context, logs *changelogs, s *span, stall time.Duration
 		return nil
 	})
 	return rows, err
+}
+
+// Owed is what a row still waits for.
+type Owed struct {
+	Intents   []string // effects without an outcome
+	Parked    int
+	Deadlines []time.Time
+}
+
+// OwedBy reads it from a record of a changelog.
+func OwedBy(key, value []byte) (o Owed, err error) {
+	if len(key) == 0 || key[0] == parkedPrefix {
+		return o, nil
+	}
+	codec, err := schemas.NewState[frame]("troupe.frame")
+	if err != nil {
+		return o, err
+	}
+	var f frame
+	if err := codec.Decode(value, &f); err != nil {
+		return o, fmt.Errorf("read row: %w", err)
+	}
+	for _, in := range f.Intents {
+		o.Intents = append(o.Intents, in.Effect)
+	}
+	o.Parked = int(f.parked())
+	for _, t := range f.Timers {
+		o.Deadlines = append(o.Deadlines, time.UnixMilli(t.At).UTC())
+	}
+	return o, nil
 }

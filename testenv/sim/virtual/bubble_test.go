@@ -5,6 +5,8 @@
 package virtual
 
 import (
+	"flag"
+	"io"
 	"os"
 	"testing"
 	"testing/cryptotest"
@@ -12,23 +14,30 @@ import (
 	"time"
 )
 
-func TestThin(t *testing.T) {
+var (
+	seed   = flag.Uint64("seed", 1, "of the world, the faults and the network")
+	tracer = flag.Bool("trace", false, "write what happens")
+	number = flag.Int("faults", faults, "of the schedule")
+)
+
+// TestSeed plays one seed. It is the whole of a process, or the seed is not all
+// that the run depends on.
+func TestSeed(t *testing.T) {
 	dir := t.TempDir()
+	var out io.Writer
+	if *tracer {
+		out = os.Stderr
+	}
+	const processes = 2
 	synctest.Test(t, func(t *testing.T) {
-		cryptotest.SetGlobalRandom(t, 1)
-		s, err := build(t.Context(), setup{seed: 1, dir: dir, processes: 1, orders: 1, trace: os.Stderr})
+		cryptotest.SetGlobalRandom(t, *seed)
+		v, err := run(t.Context(), setup{seed: *seed, dir: dir, processes: processes, orders: 8, trace: out}, schedule(*seed, *number, processes, faultTime-20*time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.connect()
-		s.trace.add("connected")
-		time.Sleep(5 * time.Minute)
-		if err := s.close(); err != nil {
-			t.Error(err)
-		}
-		t.Log("hash ", s.trace.hash(), s.trace.lines)
-		if err := s.failed(); err != nil {
-			t.Error(err)
+		t.Logf("seed %d: hash %s of %d lines", *seed, v.hash, v.lines)
+		for _, w := range v.wrong {
+			t.Error(w)
 		}
 	})
 }

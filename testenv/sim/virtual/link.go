@@ -43,9 +43,9 @@ type link struct {
 	conns  map[*conn]struct{}
 }
 
-func newLink(name string, seed uint64, brokers *kfake.VirtualNetwork, hosts *inproc.Net) *link {
+func newLink(name string, s *site) *link {
 	return &link{
-		name: name, seed: seed, latency: 4 * time.Millisecond, brokers: brokers, hosts: hosts,
+		name: name, seed: s.seed, latency: 4 * time.Millisecond, brokers: s.brokers, hosts: s.hosts,
 		losing: map[int16]int{}, nth: map[message]uint64{}, conns: map[*conn]struct{}{},
 	}
 }

@@ -4,149 +4,229 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"troupe/schemas"
 	"troupe/services"
+	"troupe/topology"
+	"troupe/topology/partner"
 	"troupe/topology/stream"
 	"troupe/topology/table"
 )
 
-// process is one of the estate: the same services as the others, its own disk,
-// clock and way to the network.
+// process is one of the estate: the same services as the others and the probe, on
+// a disk, a clock and a way to the network of its own.
 type process struct {
-	site  *site
-	name  string
-	dir   string
-	life  int // how often it has been started
-	link  *link
-	clock *skewed
-	store *table.Store
+	site *site
+	name string
 
-	contexts services.Contexts
-	runner   *stream.Runner
-	door     http.Handler
-	cancel   context.CancelFunc
-	ended    chan struct{}
-	dead     atomic.Bool
-	dies     func() // set by kill: what is to happen once it has died
+	mu   sync.Mutex
+	life int // how often it has been started
+	*body
+}
+
+// body is a process while it lives.
+type body struct {
+	site   *site
+	name   string
+	dir    string
+	link   *link
+	clock  *skewed
+	store  *table.Store
+	runner *stream.Runner
+	door   http.Handler
+	cancel context.CancelFunc
+	ended  chan struct{}
+	dead   atomic.Bool
 }
 
 // errDead is what every point of a dead process says.
 var errDead = errors.New("the process is dead")
 
-// limits are a production's, but for what a broker in the same process makes
-// quicker.
-var limits = stream.Limits{
-	SessionTimeout: 10 * time.Second, Heartbeat: time.Second, TransactionTimeout: 8 * time.Second, RebalanceTimeout: 20 * time.Second,
-	EffectTimeout: 5 * time.Second,
-}
+// memTable is the smallest that the store takes, in bytes.
+const memTable = 8 << 20
 
-// start runs the process on what lies in its folder.
-func (p *process) start(ctx context.Context) error {
-	p.life++
-	p.dead.Store(false)
+// start runs a new life on what lies in a folder.
+func (p *process) start(dir string) error {
 	s := p.site
-	p.link = newLink(fmt.Sprintf("%s.%d", p.name, p.life), s.seed, s.brokers, s.hosts)
-	p.clock = newSkewed(s.business, s.skew(p))
-	registry, err := schemas.NewRegistryOver(p.link, s.registry)
+	p.life++
+	b := &body{site: s, name: p.name, dir: dir, link: newLink(fmt.Sprintf("%s.%d", p.name, p.life), s), clock: newSkewed(s.business)}
+	ctx, cancel := context.WithCancel(s.ctx)
+	b.cancel = cancel
+	run, err := b.prepare(ctx, p)
 	if err != nil {
-		return err
+		cancel()
+		return fmt.Errorf("start process %s: %w", p.name, err)
 	}
-	if p.store, err = table.Open(table.Config{Dir: p.dir, MemTable: 8 << 20}); err != nil {
-		return err
-	}
-	p.contexts, err = services.New(services.Config{
-		Provider: s.world.Provider, Scoring: s.world.Scoring, Warehouse: s.world.Warehouse, ERP: s.world.ERP, Mail: s.world.Mail,
-		MailFrom: "orders@troupe.example", Transport: p.link, DialMail: p.link.dialMail, Now: p.clock.Now,
-	})
-	if err != nil {
-		return err
-	}
-	c := stream.Config{
-		Brokers: s.addresses, Options: append([]kgo.Opt{kgo.Dialer(p.link.dial)}, s.harm.options...), Instance: p.name, Estate: s.estate,
-		Wire: schemas.NewWire(s.catalogue, registry), Clock: p.clock, Store: p.store, Limits: limits,
-		Log: s.log.With("process", p.name), Metrics: stream.NewMetrics(prometheus.NewRegistry()), Rehearse: p.rehearse,
-	}
-	if p.runner, err = stream.New(ctx, c, p.contexts.All); err != nil {
-		return errors.Join(err, p.store.Close())
-	}
-	p.door = door(p.runner, p.contexts)
-	ctx, p.cancel = context.WithCancel(ctx)
-	p.ended = make(chan struct{})
-	ended := p.ended
+	b.ended = make(chan struct{})
+	p.mu.Lock()
+	p.body = b
+	p.mu.Unlock()
 	go func() {
-		defer close(ended)
-		if err := p.runner.Run(ctx); err != nil && !p.dead.Load() {
-			s.fail("process %s ends: %v", p.name, err)
+		defer close(b.ended)
+		if err := run(); err != nil && !b.dead.Load() {
+			s.fail("process %s ends: %v", b.name, err)
 		}
 	}()
 	return nil
 }
 
+func (b *body) prepare(ctx context.Context, p *process) (run func() error, err error) {
+	s := b.site
+	registry, err := schemas.NewRegistryOver(b.link, s.registry)
+	if err != nil {
+		return nil, err
+	}
+	if b.store, err = table.Open(table.Config{Dir: b.dir, MemTable: memTable}); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.store.Close())
+		}
+	}()
+	w := s.world
+	contexts, err := services.New(services.Config{
+		Provider: w.Provider, Scoring: w.Scoring, Warehouse: w.Warehouse, ERP: w.ERP, Mail: w.Mail, MailFrom: "orders@troupe.example",
+		Transport: b.link, DialMail: b.link.dialMail, Now: b.clock.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := stream.Config{
+		Brokers: s.addresses, Options: append([]kgo.Opt{kgo.Dialer(b.link.dial)}, s.harm.options...), Instance: b.name, Estate: s.estate,
+		Wire: schemas.NewWire(s.catalogue, registry), Clock: b.clock, Store: b.store, Limits: limits,
+		Log: s.log.With("process", b.name), Metrics: stream.NewMetrics(prometheus.NewRegistry()),
+		Rehearse: func(worker string, at stream.Point) error { return b.rehearse(p, worker, at) },
+	}
+	if b.runner, err = stream.New(ctx, c, s.harm.to(contexts.All)); err != nil {
+		return nil, err
+	}
+	b.door = door(b.runner, contexts)
+	c.Estate, c.Prefix, c.Wire = probeEstate(), probePrefix, schemas.NewWire(s.catalogue, registry)
+	caller := partner.Client{URL: s.caller, HTTP: &http.Client{Transport: b.link}}
+	probe, err := stream.New(ctx, c, s.harm.to([]topology.Service{probe(caller, b.clock.Now)}))
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		var g errgroup.Group
+		g.Go(func() error { return b.runner.Run(ctx) })
+		g.Go(func() error { return probe.Run(ctx) })
+		return g.Wait()
+	}, nil
+}
+
 // rehearse is where the process may be stopped, or die.
-func (p *process) rehearse(worker string, at stream.Point) error {
-	p.link.wait()
-	if p.dead.Load() {
+func (b *body) rehearse(p *process, worker string, at stream.Point) error {
+	b.link.wait()
+	if b.dead.Load() {
 		return errDead
 	}
-	p.site.trace.add("%s %s", worker, at)
-	return p.site.pass(p, worker, at)
+	b.site.trace.add("%s %s", worker, at)
+	p.mu.Lock()
+	current := p.body == b
+	p.mu.Unlock()
+	if current {
+		b.site.pass(p, at)
+	}
+	b.link.wait()
+	if b.dead.Load() {
+		return errDead
+	}
+	return nil
 }
 
-// kill ends the process as a loss of power to it would: at once its network is
-// gone, and what lay on its disk at that instant is all that is left. It returns
-// when nothing of it runs any more.
-func (p *process) kill() {
-	if p.dead.Swap(true) {
-		return
+// die is a loss of power: at once its network is gone, and what lay on its disk
+// at that instant is all that is left of it. It reports false if it was dead.
+func (b *body) die() bool {
+	if b.dead.Swap(true) {
+		return false
 	}
-	p.site.trace.add("%s is killed", p.name)
-	p.link.die()
-	left := p.dir + fmt.Sprintf(".%d", p.life)
-	err := os.CopyFS(left, os.DirFS(p.dir))
-	if err != nil {
-		p.site.fail("copy what %s has on its disk: %v", p.name, err)
+	b.site.trace.add("%s is dead", b.name)
+	b.link.die()
+	if err := copyDisk(b.dir, b.left()); err != nil {
+		b.site.fail("copy what process %s has on its disk: %v", b.name, err)
 	}
-	p.bury()
-	p.dir = left
+	b.cancel()
+	return true
 }
 
-// bury waits for the goroutines of a process, and takes its disk away.
-func (p *process) bury() {
-	p.cancel()
-	<-p.ended
-	if err := errors.Join(p.store.Close(), os.RemoveAll(p.dir)); err != nil {
-		p.site.fail("bury %s: %v", p.name, err)
+// left is where a dead process's disk lies.
+func (b *body) left() string { return b.dir + "+" }
+
+// bury waits until nothing of a dead process runs any more.
+func (b *body) bury() {
+	<-b.ended
+	if err := errors.Join(b.store.Close(), os.RemoveAll(b.dir), os.Rename(b.left(), b.dir)); err != nil {
+		b.site.fail("bury process %s: %v", b.name, err)
 	}
 }
 
-// end lets the process finish what it does; its disk stays.
-func (p *process) end() {
-	if p.dead.Load() {
-		return
+// end lets the process finish what it does. It reports false if it was dead.
+func (b *body) end() bool {
+	if b.dead.Load() {
+		return false
 	}
-	p.site.trace.add("%s is asked to stop", p.name)
-	p.cancel()
-	<-p.ended
-	p.dead.Store(true)
-	p.link.die()
-	if err := p.store.Close(); err != nil {
-		p.site.fail("close the store of %s: %v", p.name, err)
+	b.site.trace.add("%s is asked to stop", b.name)
+	b.cancel()
+	<-b.ended
+	if b.dead.Swap(true) { // killed while it stopped
+		return false
 	}
+	b.link.die()
+	if err := b.store.Close(); err != nil {
+		b.site.fail("close the store of process %s: %v", b.name, err)
+	}
+	return true
+}
+
+// again starts the process on the disk that its last life has left.
+func (p *process) again() {
+	for {
+		err := p.start(p.dir)
+		if err == nil {
+			return
+		}
+		if p.site.ctx.Err() != nil {
+			return
+		}
+		p.site.log.Warn("a process is started again", "error", err)
+	}
+}
+
+// split makes the living body a stranger to the process: its place is free, with
+// a copy of its disk.
+func (p *process) split() *body {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := p.body
+	dir := fmt.Sprintf("%s.%d", old.dir, p.life)
+	if err := copyDisk(old.dir, dir); err != nil {
+		p.site.fail("copy the disk of process %s: %v", p.name, err)
+	}
+	p.body = &body{site: p.site, name: p.name, dir: dir, link: old.link, clock: old.clock}
+	p.body.dead.Store(true)
+	return old
 }
 
 // ready reports whether the process takes calls.
-func (p *process) ready() bool {
-	return !p.dead.Load() && p.runner != nil && p.runner.Check() == nil
+func (p *process) ready() (http.Handler, bool) {
+	p.mu.Lock()
+	b := p.body
+	p.mu.Unlock()
+	if b == nil || b.dead.Load() || b.runner.Check() != nil {
+		return nil, false
+	}
+	return b.door, true
 }
 
 // door serves what the process shows.
@@ -161,6 +241,4 @@ func door(runner *stream.Runner, contexts services.Contexts) http.Handler {
 	return mux
 }
 
-func folder(root, name string) string { return filepath.Join(root, name) }
-
-var _ = slog.LevelInfo
+func folder(root, name string) string { return filepath.Join(root, "state-"+name) }

@@ -2,7 +2,7 @@ package virtual
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,18 +21,33 @@ import (
 	"troupe/testenv/world"
 	"troupe/topology"
 	"troupe/topology/clock"
+	"troupe/topology/partner"
 	"troupe/topology/stream"
-	"troupe/topology/table"
 )
 
-// partitions of every topic: enough for two processes to share.
+// partitions of every topic: enough for the processes to share.
 const partitions = 2
 
-// site is all there is: brokers, a registry, the world, the edge, and the
+// limits are shorter than a production's, so that more of them pass in a run.
+var limits = stream.Limits{
+	SessionTimeout: 10 * time.Second, Heartbeat: time.Second, TransactionTimeout: 8 * time.Second, RebalanceTimeout: 20 * time.Second,
+	EffectTimeout: 5 * time.Second,
+}
+
+// setup is what a run is made of.
+type setup struct {
+	seed      uint64
+	dir       string // of the processes' disks
+	processes int
+	orders    int
+	trace     io.Writer // nil: only its hash is kept
+	harm      harm
+}
+
+// site is all there is: a broker, a registry, the world, the edge, and the
 // processes of the estate.
 type site struct {
-	seed      uint64
-	dir       string
+	setup
 	trace     *trace
 	log       *slog.Logger
 	brokers   *kfake.VirtualNetwork
@@ -40,44 +55,32 @@ type site struct {
 	addresses []string
 	hosts     *inproc.Net
 	registry  string
+	caller    string // what the probe calls
 	catalogue *schemas.Catalogue
 	estate    topology.Estate
 	business  clock.Clock
 	calendar  *calendar
 	world     *world.World
 	processes []*process
-	harm      harm
 	ctx       context.Context
 	stop      context.CancelFunc
+	aftermath sync.WaitGroup // what faults have begun
 
 	mu       sync.Mutex
-	turn     int
+	turn     int // whose door is next
 	failures []string
-	armed    []ambush
+	ambushes []*ambush
+	books    map[string]string // at the provider: what was captured → under which key
 }
 
-// harm is what a test does to the estate to see it found.
-type harm struct {
-	options []kgo.Opt // of every client
-}
-
-// setup is what a run is made of.
-type setup struct {
-	seed      uint64
-	dir       string
-	processes int
-	orders    int
-	trace     io.Writer
-	harm      harm
-}
-
+// build makes a site on which nothing has happened yet.
 func build(ctx context.Context, u setup) (*site, error) {
 	s := &site{
-		seed: u.seed, dir: u.dir, trace: newTrace(u.trace), brokers: new(kfake.VirtualNetwork), hosts: new(inproc.Net), harm: u.harm,
-		business: clock.Quick(begin, speed),
+		setup: u, trace: newTrace(u.trace), brokers: new(kfake.VirtualNetwork), hosts: new(inproc.Net),
+		business: clock.Quick(begin, speed), books: map[string]string{},
 	}
-	s.log = slog.New(slog.NewTextHandler(s.words(), &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: timeless}))
 	s.ctx, s.stop = context.WithCancel(ctx)
+	s.log = slog.New(slog.NewTextHandler(s.words(), &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: timeless}))
 	var err error
 	if s.catalogue, err = schemas.Load(); err != nil {
 		return nil, err
@@ -86,22 +89,15 @@ func build(ctx context.Context, u setup) (*site, error) {
 		return nil, err
 	}
 	s.estate.Partitions = partitions
-	if err := s.openBroker(); err != nil {
-		return nil, err
-	}
-	if err := s.openWorld(u.orders); err != nil {
-		return nil, err
-	}
-	if err := s.openEdge(); err != nil {
-		return nil, err
-	}
-	if err := s.makeTopics(); err != nil {
-		return nil, err
+	for _, open := range []func() error{s.openBroker, s.openWorld, s.openEdge, s.makeTopics} {
+		if err := open(); err != nil {
+			return nil, err
+		}
 	}
 	for n := range u.processes {
-		p := &process{site: s, name: fmt.Sprint(n), dir: folder(u.dir, fmt.Sprint("state-", n))}
+		p := &process{site: s, name: fmt.Sprint(n)}
 		s.processes = append(s.processes, p)
-		if err := p.start(s.ctx); err != nil {
+		if err := p.start(folder(u.dir, p.name)); err != nil {
 			return nil, err
 		}
 	}
@@ -124,15 +120,34 @@ func (s *site) openBroker() (err error) {
 	return err
 }
 
-func (s *site) openWorld(orders int) error {
-	source, err := world.Invent(world.Lively(s.seed, begin))
+func (s *site) openWorld() error {
+	dials := world.Lively(s.seed, begin)
+	dials.PerHour, dials.Lost, dials.NeverLeaves = ordersPerHour, 0, 0
+	source, err := world.Invent(dials)
 	if err != nil {
 		return err
 	}
 	s.calendar = &calendar{Clock: s.business, ctx: s.ctx}
-	s.world, err = world.Start(world.Config{Source: &first{source, orders}, Clock: s.calendar, Log: s.log, Network: s.hosts})
+	s.world, err = world.Start(world.Config{Source: &first{source, s.orders}, Clock: s.calendar, Log: s.log, Network: s.hosts})
+	if err != nil {
+		return err
+	}
+	s.caller, _, err = s.hosts.Serve("caller", http.HandlerFunc(called))
 	return err
 }
+
+// called answers the probe's calls.
+func called(w http.ResponseWriter, r *http.Request) {
+	var in struct{ Number int32 }
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || in.Number == 0 {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(in) // who has hung up asks again
+}
+
+// ordersPerHour is in business time: an order every few virtual seconds.
+const ordersPerHour = 0.6
 
 // first is a source that ends after so many orders.
 type first struct {
@@ -171,8 +186,8 @@ func (s *site) anyDoor(w http.ResponseWriter, r *http.Request) {
 		s.turn++
 		p := s.processes[s.turn%len(s.processes)]
 		s.mu.Unlock()
-		if p.ready() {
-			p.door.ServeHTTP(w, r)
+		if door, open := p.ready(); open {
+			door.ServeHTTP(w, r)
 			return
 		}
 	}
@@ -190,19 +205,19 @@ func (s *site) connect() {
 	})
 }
 
-// plain is a configuration that nothing befalls.
-func (s *site) plain() (stream.Config, error) {
+// plain is a configuration of somebody whom nothing befalls.
+func (s *site) plain(name string) (stream.Config, error) {
 	registry, err := schemas.NewRegistryOver(s.hosts, s.registry)
 	if err != nil {
 		return stream.Config{}, err
 	}
 	return stream.Config{
-		Brokers: s.addresses, Options: []kgo.Opt{kgo.Dialer(newLink("plain", s.seed, s.brokers, s.hosts).dial)}, Estate: s.estate, Wire: schemas.NewWire(s.catalogue, registry),
+		Brokers: s.addresses, Options: []kgo.Opt{kgo.Dialer(newLink(name, s).dial)}, Estate: s.estate, Wire: schemas.NewWire(s.catalogue, registry),
 	}, nil
 }
 
 func (s *site) makeTopics() error {
-	c, err := s.plain()
+	c, err := s.plain("maker")
 	if err != nil {
 		return err
 	}
@@ -210,16 +225,34 @@ func (s *site) makeTopics() error {
 	if err != nil {
 		return err
 	}
-	_, err = stream.Apply(s.ctx, c, all.All)
+	if _, err := stream.Apply(s.ctx, c, all.All); err != nil {
+		return err
+	}
+	c.Estate, c.Prefix = probeEstate(), probePrefix
+	_, err = stream.Apply(s.ctx, c, []topology.Service{probe(partner.Client{}, s.business.Now)})
 	return err
 }
 
-// close ends everything; a goroutine left behind would hold the bubble.
-func (s *site) close() error {
+// heal ends what faults are under way, and waits for it.
+func (s *site) heal() {
+	s.mu.Lock()
+	s.ambushes = nil
+	s.mu.Unlock()
+	s.aftermath.Wait()
 	for _, p := range s.processes {
-		p.link.goOn()
+		p.clock.set(0)
+	}
+}
+
+// rest stops the processes cleanly.
+func (s *site) rest() {
+	for _, p := range s.processes {
 		p.end()
 	}
+}
+
+// close ends the rest; a goroutine left behind would hold the bubble.
+func (s *site) close() error {
 	s.stop()
 	s.calendar.open.Wait()
 	err := s.world.Close()
@@ -233,23 +266,19 @@ func (s *site) fail(format string, args ...any) {
 	s.failures = append(s.failures, fmt.Sprintf(format, args...))
 }
 
-func (s *site) failed() error {
+func (s *site) failed() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var errs []error
-	for _, f := range s.failures {
-		errs = append(errs, errors.New(f))
-	}
-	return errors.Join(errs...)
+	return s.failures
 }
 
-// words are the log's, among the trace but not part of it: how a thing is said
-// must not make another run.
+// words are the log's, among the trace but not of it: how a thing is said makes
+// no other run.
 func (s *site) words() io.Writer {
-	if s.trace.out == nil {
+	if s.setup.trace == nil {
 		return io.Discard
 	}
-	return s.trace.out
+	return s.setup.trace
 }
 
 func timeless(_ []string, a slog.Attr) slog.Attr {
@@ -258,20 +287,3 @@ func timeless(_ []string, a slog.Attr) slog.Attr {
 	}
 	return a
 }
-
-// skew is how wrong a process's clock is when it starts.
-func (s *site) skew(*process) time.Duration { return 0 }
-
-// ambush is a kill that waits at a point.
-type ambush struct {
-	process string
-	at      stream.Point
-	after   int
-	spring  func(*process) error
-}
-
-func (s *site) pass(p *process, worker string, at stream.Point) error {
-	return nil
-}
-
-var _ = table.Config{}

@@ -24,9 +24,7 @@ type skewed struct {
 	alarms []*skewedAlarm
 }
 
-func newSkewed(true clock.Clock, wrong time.Duration) *skewed {
-	return &skewed{Clock: true, wrong: wrong}
-}
+func newSkewed(right clock.Clock) *skewed { return &skewed{Clock: right} }
 
 func (s *skewed) by() time.Duration {
 	s.mu.Lock()
