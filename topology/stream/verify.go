@@ -146,7 +146,7 @@ func OwedBy(key, value []byte) (o Owed, err error) {
 		return o, err
 	}
 	var f frame
-	if err := codec.Decode(value, &f); err != nil {
+	if _, err := codec.DecodePrefix(value, &f); err != nil {
 		return o, fmt.Errorf("read row: %w", err)
 	}
 	for _, in := range f.Intents {

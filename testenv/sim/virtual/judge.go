@@ -2,6 +2,7 @@ package virtual
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -56,7 +57,7 @@ func (s *site) judgeEstate(ctx context.Context, c stream.Config, whole bool) err
 		return err
 	}
 	facts := newFacts(c.Wire)
-	err = sc.Each(ctx, func(r scan.Record) error {
+	err = sc.Each(ctx, func(r check.Record) error {
 		if strings.HasSuffix(r.Topic, topology.DeadTopic("")) {
 			s.fail("a dead letter in %s under %q", r.Topic, r.Key)
 			return nil
@@ -64,7 +65,7 @@ func (s *site) judgeEstate(ctx context.Context, c stream.Config, whole bool) err
 		if err := facts.add(ctx, r); err != nil {
 			return err
 		}
-		return checker.Add(ctx, check.Record(r))
+		return checker.Add(ctx, r)
 	})
 	if err != nil {
 		return err
@@ -108,7 +109,7 @@ func newFacts(w *schemas.Wire) *facts {
 	return &facts{wire: w, readers: map[string]*schemas.FieldReader{}, numbers: map[string][]int64{}}
 }
 
-func (f *facts) add(ctx context.Context, r scan.Record) error {
+func (f *facts) add(ctx context.Context, r check.Record) error {
 	if len(r.Value) == 0 {
 		return nil
 	}
@@ -162,7 +163,7 @@ func (s *site) readProbe(ctx context.Context, c stream.Config) (history, error) 
 		}
 	}
 	seen := map[string]bool{}
-	return h, sc.Each(ctx, func(r scan.Record) error {
+	return h, sc.Each(ctx, func(r check.Record) error {
 		if r.Topic == "risk.dead" {
 			s.fail("probe: a dead letter of %q", r.Key)
 			return nil
@@ -197,48 +198,50 @@ func (s *site) judgeState(ctx context.Context) error {
 		return err
 	}
 	for _, p := range s.processes {
-		if c.Store, err = table.Open(table.Config{Dir: p.dir, MemTable: memTable}); err != nil {
-			return err
-		}
-		found, err := s.verify(ctx, c)
-		if err != nil {
-			return err
-		}
-		for _, v := range found {
-			if v.Stale || len(v.Differs) > 0 {
-				s.fail("process %s, task %s: stale %v, differs from the changelog: %v", p.name, v.Task, v.Stale, v.Differs)
+		for i, dir := range disks(p.dir) {
+			c.Prefix = []string{"", probePrefix}[i]
+			if err := s.judgeDisk(ctx, c, p.name, dir); err != nil {
+				return err
 			}
-		}
-		if err := c.Store.Close(); err != nil {
-			return err
 		}
 	}
 	return s.judgeChangelogs(ctx, c)
 }
 
-// verify compares the tasks in a store with their changelogs; the probe's stand
-// under a prefix.
-func (s *site) verify(ctx context.Context, c stream.Config) ([]stream.Verified, error) {
-	var out []stream.Verified
-	for _, prefix := range []string{"", probePrefix} {
-		c.Prefix = prefix
-		found, err := stream.Verify(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		for _, v := range found {
-			if strings.HasPrefix(v.Task, probeName) == (prefix == probePrefix) {
-				out = append(out, v)
-			}
+func (s *site) judgeDisk(ctx context.Context, c stream.Config, process, dir string) (err error) {
+	if c.Store, err = table.Open(table.Config{Dir: dir, MemTable: memTable}); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Store.Close()) }()
+	found, err := stream.Verify(ctx, c)
+	for _, v := range found {
+		if v.Stale || len(v.Differs) > 0 {
+			s.fail("process %s, task %s: stale %v, differs from the changelog: %v", process, v.Task, v.Stale, v.Differs)
 		}
 	}
-	return out, nil
+	return err
 }
 
 // late is how long after its deadline a timer may still be armed: what the clock
 // was wrong, and a poll.
 const late = 4 * time.Hour
 
+// maxTold bounds what is told of one look.
+const maxTold = 10
+
+func (s *site) read(ctx context.Context, c stream.Config, topics []string, raw bool) (out []check.Record, err error) {
+	slices.Sort(topics)
+	sc, err := scan.New(ctx, scan.Config{Brokers: c.Brokers, Options: c.Options, Topics: topics, Raw: raw})
+	if err != nil {
+		return nil, err
+	}
+	return out, sc.Each(ctx, func(r check.Record) error {
+		out = append(out, r)
+		return nil
+	})
+}
+
+// judgeChangelogs looks at all topics whole, also at what is not committed.
 func (s *site) judgeChangelogs(ctx context.Context, c stream.Config) error {
 	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.Brokers...)}, c.Options...)...)
 	if err != nil {
@@ -246,34 +249,28 @@ func (s *site) judgeChangelogs(ctx context.Context, c stream.Config) error {
 	}
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
-	ends, err := adm.ListEndOffsets(ctx)
+	topics, err := adm.ListTopics(ctx)
 	if err != nil {
 		return err
 	}
-	stable, err := adm.ListCommittedOffsets(ctx)
+	raw, err := s.read(ctx, c, topics.Names(), true)
 	if err != nil {
 		return err
 	}
-	var logs []string
-	ends.Each(func(o kadm.ListedOffset) {
-		if at, ok := stable.Lookup(o.Topic, o.Partition); !ok || at.Offset != o.Offset {
-			s.fail("a transaction is left open on %s/%d: stable up to %d of %d", o.Topic, o.Partition, at.Offset, o.Offset)
-		}
-		if o.Partition == 0 && strings.HasSuffix(o.Topic, topology.StateSuffix) {
-			logs = append(logs, o.Topic)
-		}
-	})
-	slices.Sort(logs)
-	sc, err := scan.New(ctx, scan.Config{Brokers: c.Brokers, Options: c.Options, Topics: logs})
+	committed, err := s.read(ctx, c, topics.Names(), false)
 	if err != nil {
 		return err
+	}
+	fates := check.Settle(raw)
+	found := slices.Concat(check.Hanging(fates), check.Read(fates, committed))
+	for _, v := range found[:min(len(found), maxTold)] {
+		s.fail("log: %v", v)
 	}
 	rows := map[string][]byte{}
-	if err := sc.Each(ctx, func(r scan.Record) error {
-		rows[r.Topic+" "+string(r.Key)] = r.Value
-		return nil
-	}); err != nil {
-		return err
+	for _, r := range committed {
+		if strings.HasSuffix(r.Topic, topology.StateSuffix) {
+			rows[r.Topic+" "+string(r.Key)] = r.Value
+		}
 	}
 	now := s.business.Now()
 	for _, key := range slices.Sorted(maps.Keys(rows)) {
@@ -296,4 +293,3 @@ func (s *site) judgeChangelogs(ctx context.Context, c stream.Config) error {
 	}
 	return nil
 }
-

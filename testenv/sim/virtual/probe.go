@@ -90,7 +90,6 @@ const (
 
 const (
 	probePrefix = "probe."
-	probeName   = "risk"
 )
 
 // probeEstate is the map of the probe: one topic in, one out.

@@ -40,7 +40,7 @@ type body struct {
 	dir    string
 	link   *link
 	clock  *skewed
-	store  *table.Store
+	stores []*table.Store // the estate's, the probe's
 	runner *stream.Runner
 	door   http.Handler
 	cancel context.CancelFunc
@@ -85,14 +85,18 @@ func (b *body) prepare(ctx context.Context, p *process) (run func() error, err e
 	if err != nil {
 		return nil, err
 	}
-	if b.store, err = table.Open(table.Config{Dir: b.dir, MemTable: memTable}); err != nil {
-		return nil, err
-	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, b.store.Close())
+			err = errors.Join(err, b.close())
 		}
 	}()
+	for _, dir := range disks(b.dir) {
+		store, err := table.Open(table.Config{Dir: dir, MemTable: memTable})
+		if err != nil {
+			return nil, err
+		}
+		b.stores = append(b.stores, store)
+	}
 	w := s.world
 	contexts, err := services.New(services.Config{
 		Provider: w.Provider, Scoring: w.Scoring, Warehouse: w.Warehouse, ERP: w.ERP, Mail: w.Mail, MailFrom: "orders@troupe.example",
@@ -103,7 +107,7 @@ func (b *body) prepare(ctx context.Context, p *process) (run func() error, err e
 	}
 	c := stream.Config{
 		Brokers: s.addresses, Options: append([]kgo.Opt{kgo.Dialer(b.link.dial)}, s.harm.options...), Instance: b.name, Estate: s.estate,
-		Wire: schemas.NewWire(s.catalogue, registry), Clock: b.clock, Store: b.store, Limits: limits,
+		Wire: schemas.NewWire(s.catalogue, registry), Clock: b.clock, Store: b.stores[0], Limits: limits,
 		Log: s.log.With("process", b.name), Metrics: stream.NewMetrics(prometheus.NewRegistry()),
 		Rehearse: func(worker string, at stream.Point) error { return b.rehearse(p, worker, at) },
 	}
@@ -111,7 +115,7 @@ func (b *body) prepare(ctx context.Context, p *process) (run func() error, err e
 		return nil, err
 	}
 	b.door = door(b.runner, contexts)
-	c.Estate, c.Prefix, c.Wire = probeEstate(), probePrefix, schemas.NewWire(s.catalogue, registry)
+	c.Estate, c.Prefix, c.Wire, c.Store = probeEstate(), probePrefix, schemas.NewWire(s.catalogue, registry), b.stores[1]
 	caller := partner.Client{URL: s.caller, HTTP: &http.Client{Transport: b.link}}
 	probe, err := stream.New(ctx, c, s.harm.to([]topology.Service{probe(caller, b.clock.Now)}))
 	if err != nil {
@@ -166,7 +170,7 @@ func (b *body) left() string { return b.dir + "+" }
 // bury waits until nothing of a dead process runs any more.
 func (b *body) bury() {
 	<-b.ended
-	if err := errors.Join(b.store.Close(), os.RemoveAll(b.dir), os.Rename(b.left(), b.dir)); err != nil {
+	if err := errors.Join(b.close(), os.RemoveAll(b.dir), os.Rename(b.left(), b.dir)); err != nil {
 		b.site.fail("bury process %s: %v", b.name, err)
 	}
 }
@@ -183,7 +187,7 @@ func (b *body) end() bool {
 		return false
 	}
 	b.link.die()
-	if err := b.store.Close(); err != nil {
+	if err := b.close(); err != nil {
 		b.site.fail("close the store of process %s: %v", b.name, err)
 	}
 	return true
@@ -239,6 +243,19 @@ func door(runner *stream.Runner, contexts services.Contexts) http.Handler {
 	}
 	mux.Handle("/tracking/", http.StripPrefix("/tracking", contexts.Tracking.Handler()))
 	return mux
+}
+
+// disks are where the estate's rows and the probe's lie.
+func disks(dir string) []string {
+	return []string{filepath.Join(dir, "estate"), filepath.Join(dir, "probe")}
+}
+
+func (b *body) close() error {
+	var errs []error
+	for _, s := range b.stores {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func folder(root, name string) string { return filepath.Join(root, "state-"+name) }
