@@ -16,6 +16,7 @@ import (
 	"troupe/testenv/check"
 	"troupe/testenv/scan"
 	"troupe/topology"
+	"troupe/topology/partner"
 	"troupe/topology/stream"
 	"troupe/topology/table"
 )
@@ -205,7 +206,39 @@ func (s *site) judgeState(ctx context.Context) error {
 			}
 		}
 	}
+	c.Prefix = ""
+	if err := s.judgeRows(ctx, c); err != nil {
+		return err
+	}
 	return s.judgeChangelogs(ctx, c)
+}
+
+// judgeRows compares the probe's rows with what its inputs must have come to.
+func (s *site) judgeRows(ctx context.Context, c stream.Config) error {
+	h, err := s.readProbe(ctx, c)
+	if err != nil {
+		return err
+	}
+	c.Estate, c.Prefix = probeEstate(), probePrefix
+	service := probe(partner.Client{}, s.business.Now)
+	have, err := stream.Rows(ctx, c, service, "")
+	if err != nil {
+		return err
+	}
+	behind, err := stream.Rows(ctx, c, service, "hops")
+	if err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(h.inputs)) {
+		row, hops := expectedRows(h.inputs[key])
+		if got, ok := have[key].(*counts); !ok || *got != row {
+			s.fail("probe: the row of %s is %+v, its inputs come to %+v", key, have[key], row)
+		}
+		if got, ok := behind["hop/"+key].(*hopCount); ok != (hops.Count > 0) || ok && *got != hops {
+			s.fail("probe: the row of hop/%s is %+v, its inputs come to %+v", key, behind["hop/"+key], hops)
+		}
+	}
+	return nil
 }
 
 func (s *site) judgeDisk(ctx context.Context, c stream.Config, process, dir string) (err error) {

@@ -31,7 +31,9 @@ type link struct {
 	seed    uint64
 	latency time.Duration // of a message, at most
 	brokers *kfake.VirtualNetwork
-	hosts   *inproc.Net
+	hosts   http.RoundTripper
+	mail    *inproc.Net
+	harm    harm
 
 	mu     sync.Mutex
 	dead   bool          // the process is: nothing goes in or out
@@ -45,7 +47,7 @@ type link struct {
 
 func newLink(name string, s *site) *link {
 	return &link{
-		name: name, seed: s.seed, latency: 4 * time.Millisecond, brokers: s.brokers, hosts: s.hosts,
+		name: name, seed: s.seed, latency: 4 * time.Millisecond, brokers: s.brokers, hosts: s.harm.through(s.provider()), mail: s.hosts, harm: s.harm,
 		losing: map[int16]int{}, nth: map[message]uint64{}, conns: map[*conn]struct{}{},
 	}
 }
@@ -106,7 +108,7 @@ func (l *link) dialMail(ctx context.Context, network, addr string) (net.Conn, er
 	if err := l.reach(ctx, "mail"); err != nil {
 		return nil, err
 	}
-	return l.hosts.DialContext(ctx, network, addr)
+	return l.mail.DialContext(ctx, network, addr)
 }
 
 // reach takes the time of a message, or finds that there is no way.
@@ -300,6 +302,12 @@ func (c *conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	c.asked = append(c.asked, m)
 	c.mu.Unlock()
+	if harm := c.link.harm.wire; harm != nil {
+		if _, err := c.Conn.Write(harm(m, b)); err != nil {
+			return 0, err
+		}
+		return len(b), nil
+	}
 	return c.Conn.Write(b)
 }
 

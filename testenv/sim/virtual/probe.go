@@ -64,7 +64,7 @@ type (
 		Rings    int32 `avro:"rings"`
 		Outcomes int32 `avro:"outcomes"`
 	}
-	hops struct {
+	hopCount struct {
 		Count int32 `avro:"count"`
 	}
 )
@@ -159,7 +159,7 @@ func onOutcome(r *counts, e fraudScored, t *topology.Turn) error {
 	return nil
 }
 
-func onHop(r *hops, e scoreRead, t *topology.Turn) error {
+func onHop(r *hopCount, e scoreRead, t *topology.Turn) error {
 	r.Count++
 	n := strconv.Itoa(int(e.Score))
 	t.Publish(&fraudRejected{Score: r.Count, Basis: byHop + " " + n}, byHop, n)
@@ -243,6 +243,18 @@ func expected(inputs []int32) map[string][]fact {
 		}
 	}
 	return want
+}
+
+// expectedRows is what a key's inputs come to. A row that has ended is none.
+func expectedRows(inputs []int32) (row counts, behind hopCount) {
+	want := expected(inputs)
+	row = counts{Inputs: int32(len(want[byStep])), Rings: int32(len(want[byTimer])), Outcomes: int32(len(want[byEffect]))}
+	for _, n := range inputs {
+		if behind.Count++; n%endEvery == 0 {
+			behind.Count = 0
+		}
+	}
+	return row, behind
 }
 
 func (f fact) String() string { return fmt.Sprintf("%d:%d", f.about, f.count) }

@@ -11,9 +11,13 @@ const (
 	loadTime  = 100 * time.Second // the probe's inputs come over this time
 	faultTime = 150 * time.Second
 	faults    = 14
-	lookEvery = 30 * time.Second  // the invariants that hold at every moment
-	patience  = 20 * time.Minute  // with all there is
-	settled   = 440 * time.Second // by then every order has come to its end, six business days and more
+
+	processes  = 2
+	orders     = 8
+	faultsOver = 130 * time.Second
+	lookEvery  = 30 * time.Second  // the invariants that hold at every moment
+	patience   = 20 * time.Minute  // with all there is
+	settled    = 440 * time.Second // by then every order has come to its end, six business days and more
 )
 
 // verdict is what came of a run.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -70,14 +71,14 @@ type site struct {
 	turn     int // whose door is next
 	failures []string
 	ambushes []*ambush
-	books    map[string]string // at the provider: what was captured → under which key
+	captured map[string]string // at the provider: of which tender for which shipment → under which key
 }
 
 // build makes a site on which nothing has happened yet.
 func build(ctx context.Context, u setup) (*site, error) {
 	s := &site{
 		setup: u, trace: newTrace(u.trace), brokers: new(kfake.VirtualNetwork), hosts: new(inproc.Net),
-		business: clock.Quick(begin, speed), books: map[string]string{},
+		business: clock.Quick(begin, speed), captured: map[string]string{},
 	}
 	s.ctx, s.stop = context.WithCancel(ctx)
 	s.log = slog.New(slog.NewTextHandler(s.words(), &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: timeless}))
@@ -213,6 +214,7 @@ func (s *site) plain(name string) (stream.Config, error) {
 	}
 	return stream.Config{
 		Brokers: s.addresses, Options: []kgo.Opt{kgo.Dialer(newLink(name, s).dial)}, Estate: s.estate, Wire: schemas.NewWire(s.catalogue, registry),
+		Metrics: stream.NewMetrics(prometheus.NewRegistry()),
 	}, nil
 }
 
