@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -154,4 +155,59 @@ func (f *follower) until(event string) {
 func (b *bench) await(topic, event string) {
 	b.t.Helper()
 	b.follow(topic).until(event)
+}
+
+// TestTwoLookAtOneOwner: every instance looks how far an owner has read, and one
+// that starts looks anew. What they saw at different times are different messages:
+// under one ID the second would be a dead letter.
+func TestTwoLookAtOneOwner(t *testing.T) {
+	scoring := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]any{"decision": "CLEAR", "score": 7})
+	}))
+	defer scoring.Close()
+	definition, err := processmanager.DefaultDefinition()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t)
+	b.quick = clock.Quick(nine, 600)
+	b.limits.WatchEvery, b.limits.IdleCommit = 20*time.Millisecond, 20*time.Millisecond
+	b.start("risk", fraud.Service(fraud.Gateway{Partner: partner.Client{URL: scoring.URL}}))
+	b.publishNow("1")
+	b.await("fraud", "FraudCleared")
+	b.start("one", processmanager.Service(definition))
+	b.start("two", processmanager.Service(definition))
+	b.until("both have told what they saw", func() bool {
+		twice := false
+		values := map[string]string{}
+		places := map[string]int{}
+		for _, r := range b.read("processmanager.inbox") {
+			id, place := b.positionOf(r)
+			if before, known := values[id]; known && before != string(r.Value) {
+				t.Fatalf("position %s is told twice, in other words", place)
+			}
+			values[id] = string(r.Value)
+			places[place]++
+			twice = twice || places[place] > 1
+		}
+		return twice
+	})
+}
+
+// positionOf is a message's ID, and what it is about but for the time.
+func (b *bench) positionOf(r *kgo.Record) (id, place string) {
+	b.t.Helper()
+	frame, err := b.wire.Open(b.t.Context(), r.Value)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	reader, err := schemas.NewFieldReader(b.wire, frame.Type, []string{"owner", "topic", "partition", "offset"})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	e, fields, err := reader.Decode(frame)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return e.ID, fmt.Sprint(fields["owner"], " ", fields["topic"], " ", fields["partition"], " ", fields["offset"])
 }
