@@ -2,7 +2,7 @@
 GO ?= go
 LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 
-.PHONY: run build test lint test-kafka crash demo bench
+.PHONY: run build test lint test-kafka sim crash demo bench
 
 # The whole estate on this machine: embedded broker, invented traffic, quickened time.
 # Built first, then run: `go run` calls an interrupted program a failed one.
@@ -27,6 +27,12 @@ test-kafka:
 	TROUPE_REAL=1 TROUPE_FOREIGN=1 $(GO) test -count=1 -p 1 -timeout 40m \
 		./testenv/broker/... ./testenv/conformance/... ./testenv/crash/... ./testenv/foreign/... ./testenv/walk/...
 	TROUPE_REAL=1 TROUPE_NODES=3 $(GO) test -count=1 -timeout 20m ./testenv/conformance/...
+
+# The whole estate in virtual time, each seed in a process of its own; what goes
+# wrong is played again with make sim SEEDS=1 SEED=13
+SEEDS ?= 100
+sim:
+	$(GO) test ./testenv/sim/virtual -run '^TestSeeds$$' -v -count=1 -timeout 0 -seeds $(SEEDS) -from $(SEED)
 
 # Processes, the broker and the registry are killed under load, then the log is
 # judged. A seed that fails plays the same faults again: make crash SEED=7

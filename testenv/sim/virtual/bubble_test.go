@@ -17,6 +17,7 @@ var (
 	seed   = flag.Uint64("seed", 1, "of the world, the faults and the network")
 	tracer = flag.Bool("trace", false, "write what happens")
 	number = flag.Int("faults", faults, "of the schedule")
+	named  = flag.String("scenario", "", "a schedule by hand, instead of the seed's")
 	plant  = flag.String("harm", "", "a bug to plant")
 )
 
@@ -30,9 +31,13 @@ func TestSeed(t *testing.T) {
 	if *plant != "" {
 		u.harm = harms[*plant]()
 	}
+	plan := schedule(*seed, *number, processes, faultsOver)
+	if *named != "" {
+		plan = scenarios[*named]
+	}
 	synctest.Test(t, func(t *testing.T) {
 		cryptotest.SetGlobalRandom(t, *seed)
-		v, err := run(t.Context(), u, schedule(*seed, *number, processes, faultsOver))
+		v, err := run(t.Context(), u, plan)
 		if err != nil { // the bubble holds what nobody has ended: there is no way out of it but this
 			fmt.Printf("--- FAIL: seed %d: %v\n", *seed, err)
 			_ = os.RemoveAll(u.dir)

@@ -1,2 +1,25 @@
-// Package virtual runs the whole estate in virtual time.
+// Package virtual runs the whole estate in virtual time: the real services on the
+// real runtime and client, an embedded broker, a registry, the simulated world and
+// the edge, all in one bubble of testing/synctest, without a socket. Two processes
+// run every service; a schedule of faults, drawn from a seed, befalls them; the log
+// and the disks are judged while it goes on and when it is over.
+//
+//	site      broker, registry, world, edge and processes
+//	process   a life of services, on a disk, a clock and a link of its own
+//	link      its way to the network: slow, silent, cut, stopped; answers that are lost
+//	fault     the schedule: kills at any point of the loop, zombies, refusals, clocks
+//	probe     a service beside the estate's of which it is known to the last fact
+//	          what must become of its inputs; load writes them
+//	judge     the estate's invariants, the probe's facts and rows, disks beside
+//	          changelogs, transactions that hang, rows that wait for what is over
+//	harm      planted bugs, done from outside: on the wire, in a service's value
+//	scenario  what a seed has found, as a schedule by hand
+//
+// Business time runs 1,200 times as fast as virtual time, so that days of orders
+// meet sessions, transactions and heartbeats of seconds.
+//
+// A seed is one run, where it is the whole of a process: one processor, no
+// collector, seeded random numbers, and a latency for every message that is drawn
+// from who sends which message of its kind. What happens at one instant has no
+// order; the trace is sorted within it.
 package virtual

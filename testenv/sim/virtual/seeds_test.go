@@ -158,6 +158,21 @@ func TestPlantedBugs(t *testing.T) {
 	}
 }
 
+// TestScenarios plays what was found once.
+func TestScenarios(t *testing.T) {
+	needsTime(t)
+	for name := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			if why := unsolved[name]; why != "" {
+				t.Skip("not mended yet: " + why)
+			}
+			if said, err := play(t, 1, "-scenario", name); err != nil {
+				t.Errorf("%v\n%s", err, tail(said))
+			}
+		})
+	}
+}
+
 // line is what a run says of itself.
 func line(said string) string {
 	for l := range strings.Lines(said) {
