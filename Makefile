@@ -28,8 +28,8 @@ test-kafka:
 		./testenv/broker/... ./testenv/conformance/... ./testenv/crash/... ./testenv/foreign/... ./testenv/walk/...
 	TROUPE_REAL=1 TROUPE_NODES=3 $(GO) test -count=1 -timeout 20m ./testenv/conformance/...
 
-# The whole estate in virtual time, each seed in a process of its own; what goes
-# wrong is played again with make sim SEEDS=1 SEED=13
+# The whole estate in virtual time, each seed in a process of its own. A seed gives
+# the same faults again: make sim SEEDS=1 SEED=13
 SEEDS ?= 100
 sim:
 	$(GO) test ./testenv/sim/virtual -run '^TestSeeds$$' -v -count=1 -timeout 0 -seeds $(SEEDS) -from $(SEED)

@@ -18,8 +18,8 @@
 // Business time runs 1,200 times as fast as virtual time, so that days of orders
 // meet sessions, transactions and heartbeats of seconds.
 //
-// A seed is one run, where it is the whole of a process: one processor, no
-// collector, seeded random numbers, and a latency for every message that is drawn
-// from who sends which message of its kind. What happens at one instant has no
-// order; the trace is sorted within it.
+// A seed gives the same world, load, faults and latencies again, but not yet the
+// same trace: each seed is the whole of a process with one processor, no collector
+// and seeded random numbers, and still which of several goroutines goes first at an
+// instant moves what follows. Play a seed that failed several times.
 package virtual

@@ -49,7 +49,7 @@ func (t *trace) settle() {
 	t.open = nil
 }
 
-// hash names the run: another run of the same seed has the same one.
+// hash names the run: runs with one hash went alike to the last line.
 func (t *trace) hash() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
