@@ -26,7 +26,11 @@ type verdict struct {
 	lines  int
 	faults []fault
 	wrong  []string
+	stuck  []string // groups that the embedded broker has left without an end to their rebalance
 }
+
+// unjudged is what a run says that the broker has spoilt.
+const unjudged = "not judged, the embedded broker's groups are stuck:"
 
 // run plays a seed to its end.
 func run(ctx context.Context, u setup, plan []fault) (v verdict, err error) {
@@ -77,6 +81,10 @@ func run(ctx context.Context, u setup, plan []fault) (v verdict, err error) {
 	if err := until(stood.Add(settled)); err != nil {
 		return v, err
 	}
+	var stuck []string
+	if len(s.failed()) == 0 { // what was wrong before is wrong
+		stuck = s.stuck()
+	}
 	s.rest()
 	if err := s.judge(ctx, true); err != nil {
 		return v, err
@@ -85,5 +93,5 @@ func run(ctx context.Context, u setup, plan []fault) (v verdict, err error) {
 		return v, err
 	}
 	err = s.close()
-	return verdict{hash: s.trace.hash(), lines: s.trace.lines, faults: plan, wrong: s.failed()}, err
+	return verdict{hash: s.trace.hash(), lines: s.trace.lines, faults: plan, wrong: s.failed(), stuck: stuck}, err
 }

@@ -24,11 +24,6 @@ var scenarios = map[string][]fault{
 	"zombie at every point": zombies(),
 }
 
-// unsolved are scenarios in which something is wrong that nobody has mended yet.
-var unsolved = map[string]string{
-	"zombie at every point": "in about a third of the runs one service polls and is given nothing any more: its inputs stand and its timers are days late",
-}
-
 func deathsWithAnswersUnderWay() (plan []fault) {
 	for n := range 10 {
 		at := time.Duration(5+12*n) * time.Second

@@ -88,7 +88,7 @@ func needsTime(t *testing.T) {
 // that fails.
 func TestSeeds(t *testing.T) {
 	needsTime(t)
-	began, next, done := time.Now(), *from, 0
+	began, next, done, spoilt := time.Now(), *from, 0, 0
 	var mu sync.Mutex
 	var players sync.WaitGroup
 	for range runtime.NumCPU() {
@@ -110,12 +110,19 @@ func TestSeeds(t *testing.T) {
 				t.Log(line(said))
 				mu.Lock()
 				done++
+				if strings.Contains(said, unjudged) {
+					t.Log(tail(said))
+					spoilt++
+				}
 				mu.Unlock()
 			}
 		})
 	}
 	players.Wait()
-	t.Logf("%d seeds in %v", done, time.Since(began).Round(time.Second))
+	t.Logf("%d seeds in %v, %d of them spoilt by the broker", done, time.Since(began).Round(time.Second), spoilt)
+	if 4*spoilt > max(done, 4) {
+		t.Errorf("%d of %d seeds were not judged", spoilt, done)
+	}
 }
 
 // TestScheduleIsOfItsSeed: what befalls the estate is the same each time, though the
@@ -155,11 +162,11 @@ func TestScenarios(t *testing.T) {
 	needsTime(t)
 	for name := range scenarios {
 		t.Run(name, func(t *testing.T) {
-			if why := unsolved[name]; why != "" {
-				t.Skip("not mended yet: " + why)
-			}
-			if said, err := play(t, 1, "-scenario", name); err != nil {
+			said, err := play(t, 1, "-scenario", name)
+			if err != nil {
 				t.Errorf("%v\n%s", err, tail(said))
+			} else if strings.Contains(said, unjudged) {
+				t.Skip(tail(said))
 			}
 		})
 	}

@@ -63,6 +63,7 @@ type site struct {
 	calendar  *calendar
 	world     *world.World
 	processes []*process
+	groups    []string // of the estate and the probe
 	ctx       context.Context
 	stop      context.CancelFunc
 	aftermath sync.WaitGroup // what faults have begun
@@ -230,6 +231,12 @@ func (s *site) makeTopics() error {
 	if _, err := stream.Apply(s.ctx, c, all.All); err != nil {
 		return err
 	}
+	for _, service := range all.All {
+		if len(service.Sets) > 0 {
+			s.groups = append(s.groups, service.Name)
+		}
+	}
+	s.groups = append(s.groups, probePrefix+"risk")
 	c.Estate, c.Prefix = probeEstate(), probePrefix
 	_, err = stream.Apply(s.ctx, c, []topology.Service{probe(partner.Client{}, s.business.Now)})
 	return err
@@ -244,6 +251,18 @@ func (s *site) heal() {
 	for _, p := range s.processes {
 		p.clock.set(0)
 	}
+}
+
+// stuck names the groups whose members have asked for minutes to join, and were
+// not answered: the embedded broker waits for a member that is no more. What those
+// services owe cannot come, and is not theirs to be judged by.
+func (s *site) stuck() (out []string) {
+	for _, name := range s.groups {
+		if g := s.cluster.GroupInfo(name); g != nil && g.State != "Stable" {
+			out = append(out, name+" is "+g.State)
+		}
+	}
+	return out
 }
 
 // rest stops the processes cleanly.
