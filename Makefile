@@ -2,7 +2,7 @@
 GO ?= go
 LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 
-.PHONY: run build test lint test-kafka conformance sim crash demo bench
+.PHONY: run build test lint test-kafka conformance sim crash memory demo bench
 
 # The whole estate on this machine: embedded broker, invented traffic, quickened time.
 # Built first, then run: `go run` calls an interrupted program a failed one.
@@ -44,6 +44,11 @@ SEED ?= 1
 NODES ?= 1
 crash:
 	$(GO) test ./testenv/crash -run TestCrashes -v -count=1 -timeout 0 -crashes $(CRASHES) -seed $(SEED) -nodes $(NODES)
+
+# A backlog of ten million records, and a million events under one key, through a
+# process whose heap is watched.
+memory:
+	TROUPE_BACKLOG=10000000 TROUPE_ONE_KEY=1000000 $(GO) test ./testenv/conformance -run TestMemoryIsBounded -v -count=1 -timeout 0
 
 # A folder of history through the whole estate: make demo ORDERS=../history
 demo:
