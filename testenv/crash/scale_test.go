@@ -30,7 +30,7 @@ const (
 // partition's outputs paused.
 func TestScaleOut(t *testing.T) {
 	if os.Getenv("TROUPE_REAL") != "1" {
-		t.Skip("needs a real Kafka: make test-kafka runs it")
+		t.Skip("needs a real Kafka: make conformance runs it")
 	}
 	s := newSite(t, 1)
 	g := s.group()

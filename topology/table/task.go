@@ -3,7 +3,6 @@ package table
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -38,9 +37,6 @@ type layer struct {
 }
 
 func newLayer() layer { return layer{marks: map[string]bool{}} }
-
-// ErrClosed is returned by a task that has been closed.
-var ErrClosed = errors.New("the task is closed")
 
 // Task opens the state of a task. found is false if nothing of it lies on disk.
 func (s *Store) Task(name string, c Config) (t *Task, found bool, err error) {
