@@ -95,7 +95,7 @@ const (
 // probeEstate is the map of the probe: one topic in, one out.
 func probeEstate() topology.Estate {
 	topic := func(name string, events ...string) topology.Topic {
-		return topology.Topic{Name: name, Owner: "risk", Key: "tenant/order", Events: events, Retention: topology.Retention{For: 24 * time.Hour}}
+		return topology.Topic{Name: name, Owner: "risk", Key: "tenant/order", Events: events, Retention: topology.Retention{For: 30 * 24 * time.Hour}}
 	}
 	return topology.Estate{Version: 1, Partitions: partitions, Topics: []topology.Topic{
 		topic("holds", "FraudHoldPlaced"), topic("counts", "FraudCleared", "FraudRejected"),
