@@ -145,7 +145,7 @@ func BenchmarkStep(b *testing.B) {
 	at := time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
 	for b.Loop() {
 		t := topology.Turn{Cause: topology.Cause{Key: "acme/web-1"}, Now: at}
-		if err := step.Apply(&echoRow{}, echoRead{Score: 7}, &t); err != nil || len(t.Outputs().Facts) != 1 {
+		if err := step.Apply(&echoRow{}, &echoRead{Score: 7}, &t); err != nil || len(t.Outputs().Facts) != 1 {
 			b.Fatal(err)
 		}
 	}

@@ -279,7 +279,10 @@ func TestEffectMoves(t *testing.T) {
 				first.Add(1)
 			}
 			if patient {
-				called <- struct{}{}
+				select {
+				case called <- struct{}{}:
+				default: // it holds the intent a third time, and nobody waits for word of it
+				}
 				<-answer // deaf to its context: the world answers when it answers
 			}
 			return fraudScored{Decision: "CLEAR", Score: 1}, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -20,6 +21,10 @@ const (
 	changelogPartition = 4 << 20                // of them, of one partition
 	changelogWait      = 250 * time.Millisecond // of a fetch that finds nothing
 )
+
+// hungLooks is how often, while a changelog is held back, it is looked at whether
+// a transaction is left there that nobody will end.
+const hungLooks = 8
 
 // span is a stretch of a changelog: offsets from next up to end.
 type span struct {
@@ -47,6 +52,7 @@ type changelogs struct {
 	client  *kgo.Client
 	adm     *kadm.Client
 	inflate kgo.Decompressor
+	log     *slog.Logger
 }
 
 func newChangelogs(c Config) (*changelogs, error) {
@@ -54,7 +60,7 @@ func newChangelogs(c Config) (*changelogs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	return &changelogs{cl, kadm.NewClient(cl), kgo.DefaultDecompressor()}, nil
+	return &changelogs{cl, kadm.NewClient(cl), kgo.DefaultDecompressor(), c.Log}, nil
 }
 
 func (c *changelogs) close() { c.client.Close() }
@@ -156,6 +162,7 @@ func (c *changelogs) follow(ctx context.Context, leader int32, spans []*span, st
 		at[s] = s.next
 	}
 	moved := time.Now()
+	asked := moved
 	for len(at) > 0 {
 		got, err := c.fetch(ctx, leader, at)
 		if err != nil {
@@ -178,6 +185,12 @@ func (c *changelogs) follow(ctx context.Context, leader int32, spans []*span, st
 			for s, next := range at {
 				return fmt.Errorf("%v: nothing came behind offset %d of %d for %v: a transaction is open there", s, next, s.end, held.Round(time.Second))
 			}
+		}
+		if time.Since(moved) > stall/hungLooks && time.Since(asked) > stall/hungLooks {
+			for s := range at {
+				c.endHung(ctx, s)
+			}
+			asked = time.Now()
 		}
 	}
 	return nil
