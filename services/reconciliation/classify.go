@@ -21,7 +21,7 @@ type Difference struct {
 	// money not captured for what was not released, units not billed that were
 	// never ordered.
 	Absorbed int64
-	Evidence []Fact
+	Evidence []Fact // in no order, and perhaps more than once
 }
 
 func (d Difference) delta() int64 { return d.Actual - d.Expected }
@@ -32,11 +32,14 @@ func (r Rules) classify(l *Ledger, at time.Time) []Difference {
 	c := classifier{rules: r, Ledger: l.asOf(at)}
 	c.release()
 	c.match()
-	found := slices.Concat(c.unreleased(), c.quantities(), c.prices(), c.money())
 	if !c.Placed.known() && r.knows(ordersLedger) {
-		found = append(c.unknown(), found...)
+		c.unknown()
 	}
-	return found
+	c.unreleased()
+	c.quantities()
+	c.prices()
+	c.money()
+	return c.found
 }
 
 // classifier is a ledger with what follows from it.
@@ -46,6 +49,7 @@ type classifier struct {
 	released []release   // as the dispatches stand in the ledger
 	items    []*item     // every shipment line that left or was billed, in the order of its name
 	overs    []overspill // lines of which more left than was ordered
+	found    []Difference
 }
 
 // release is whether a dispatch had been allowed, and since when that and the
@@ -73,6 +77,8 @@ type item struct {
 	bills    []bill
 	evidence []Fact
 }
+
+func (i *item) name() string { return i.shipment + "/" + strconv.Itoa(int(i.line)) }
 
 // bill is the first document with some content.
 type bill struct{ document, content string }
@@ -247,20 +253,19 @@ func (c *classifier) worth(i *item, units int32) int64 {
 }
 
 // unknown names the documents of an order that nobody has placed.
-func (c *classifier) unknown() (found []Difference) {
+func (c *classifier) unknown() {
 	for _, d := range c.Invoices {
 		if !slices.ContainsFunc(c.Voids, func(v Void) bool { return v.Invoice == d.Number }) {
-			found = append(found, Difference{
+			c.found = append(c.found, Difference{
 				Code: unknownReference, Subject: d.Number, Actual: d.Gross, AtRisk: abs(d.Gross), Evidence: []Fact{d.Fact},
 			})
 		}
 	}
-	return found
 }
 
 // unreleased names the dispatches that were not allowed. They take in what is
 // not captured, up to what they are worth.
-func (c *classifier) unreleased() (found []Difference) {
+func (c *classifier) unreleased() {
 	missing := max(0, c.dispatchedValue()-c.net())
 	for i, d := range c.Dispatches {
 		if c.released[i].done {
@@ -268,38 +273,36 @@ func (c *classifier) unreleased() (found []Difference) {
 		}
 		absorbed := min(missing, d.Value)
 		missing -= absorbed
-		found = append(found, Difference{
+		c.found = append(c.found, Difference{
 			Code: shippedNotReleased, Subject: d.Shipment, Actual: d.Value, AtRisk: d.Value, Absorbed: absorbed,
-			Evidence: evidence(d.Fact),
+			Evidence: []Fact{d.Fact},
 		})
 	}
-	return found
 }
 
 // quantities names what left, was ordered and was billed in different numbers.
-func (c *classifier) quantities() (found []Difference) {
+func (c *classifier) quantities() {
+	c.found = slices.Grow(c.found, len(c.items)) // a line that has left and is not billed yet is most of what there is
 	for _, i := range c.items {
-		found = append(found, c.quantity(i)...)
+		c.quantity(i)
 	}
 	for _, o := range c.overs {
-		found = append(found, Difference{
+		c.found = append(c.found, Difference{
 			Code: shippedNotOrdered, Subject: strconv.Itoa(int(o.line)), Expected: int64(o.allowed), Actual: int64(o.left),
-			AtRisk: o.risk, Absorbed: o.unbilled, Evidence: evidence(o.evidence...),
+			AtRisk: o.risk, Absorbed: o.unbilled, Evidence: o.evidence,
 		})
 	}
-	return found
 }
 
 // quantity compares a shipment line with its bills. What is unbilled of units
 // that were never ordered is named there; what is billed beyond what left is
 // billed again if the line had left or the bill is a copy, else too early.
-func (c *classifier) quantity(i *item) (found []Difference) {
-	subject := i.shipment + "/" + strconv.Itoa(int(i.line))
+func (c *classifier) quantity(i *item) {
 	add := func(code string, expected, actual int32) {
 		if expected != actual {
-			found = append(found, Difference{
-				Code: code, Subject: subject, Expected: int64(expected), Actual: int64(actual),
-				AtRisk: abs(c.worth(i, actual-expected)), Evidence: evidence(i.evidence...),
+			c.found = append(c.found, Difference{
+				Code: code, Subject: i.name(), Expected: int64(expected), Actual: int64(actual),
+				AtRisk: abs(c.worth(i, actual-expected)), Evidence: i.evidence,
 			})
 		}
 	}
@@ -318,13 +321,12 @@ func (c *classifier) quantity(i *item) (found []Difference) {
 		add(invoicedNotShipped, i.left, i.billed-again)
 		add(duplicateInvoice, i.billed-again, i.billed)
 	}
-	return found
 }
 
 // prices names the shipment lines that were billed at another unit net than the
 // order's. A bill of a part may be a minor unit off the part's fair share, since
 // its share depends on which units it is.
-func (c *classifier) prices() (found []Difference) {
+func (c *classifier) prices() {
 	for _, i := range c.items {
 		l, ok := c.ordered(i.line)
 		if !ok || l.Quantity <= 0 {
@@ -338,12 +340,11 @@ func (c *classifier) prices() (found []Difference) {
 		t := c.rules.Codes[priceVariance].Tolerance
 		share := off*10_000 > t.BasisPoints*abs(expected)
 		unit := off > t.UnitMinor*max(1, abs(int64(i.billed)))
-		found = append(found, Difference{
-			Code: priceVariance, Subject: i.shipment + "/" + strconv.Itoa(int(i.line)), Expected: expected, Actual: i.billedNet, AtRisk: off,
-			Tolerated: off < t.BelowMinor || !share && !unit, Grave: share && unit, Evidence: evidence(append(i.evidence, c.Placed)...),
+		c.found = append(c.found, Difference{
+			Code: priceVariance, Subject: i.name(), Expected: expected, Actual: i.billedNet, AtRisk: off,
+			Tolerated: off < t.BelowMinor || !share && !unit, Grave: share && unit, Evidence: append(slices.Clip(i.evidence), c.Placed),
 		})
 	}
-	return found
 }
 
 func (c *classifier) dispatchedValue() (sum int64) {
@@ -363,9 +364,9 @@ func (c *classifier) net() (sum int64) {
 
 // money compares the money in hand with what left. What pays for an unreleased
 // dispatch is not too much, and what it lacks is not missing.
-func (c *classifier) money() []Difference {
+func (c *classifier) money() {
 	if !c.rules.knows(paymentsLedger) {
-		return nil
+		return
 	}
 	var owed int64
 	for i, d := range c.Dispatches {
@@ -381,19 +382,17 @@ func (c *classifier) money() []Difference {
 	case net > all && c.finished():
 		d.Code, d.Expected = capturedNotDispatched, all
 	default:
-		return nil
+		return
 	}
 	d.AtRisk = abs(d.delta())
 	d.Tolerated = d.AtRisk <= c.rules.Codes[d.Code].Tolerance.Minor
-	var shown []Fact
 	for _, s := range c.Dispatches {
-		shown = append(shown, s.Fact)
+		d.Evidence = append(d.Evidence, s.Fact)
 	}
 	for _, m := range c.Movements {
-		shown = append(shown, m.Fact)
+		d.Evidence = append(d.Evidence, m.Fact)
 	}
-	d.Evidence = evidence(shown...)
-	return []Difference{d}
+	c.found = append(c.found, d)
 }
 
 // uncovered is since when the first dispatch is owed that the money does not
@@ -434,7 +433,8 @@ func (c *classifier) finished() bool {
 // maxEvidence bounds what a mismatch shows; the latest records show most.
 const maxEvidence = 8
 
-func evidence(facts ...Fact) []Fact {
+// evidence is what a mismatch shows of its records, in the order of their times.
+func evidence(facts []Fact) []Fact {
 	shown := slices.SortedFunc(slices.Values(facts), Fact.compare)
 	shown = slices.CompactFunc(shown, func(a, b Fact) bool { return a.compare(b) == 0 })
 	return shown[max(0, len(shown)-maxEvidence):]

@@ -262,9 +262,12 @@ func (l *Ledger) instants(after time.Time) []time.Time {
 	return slices.CompactFunc(all, time.Time.Equal)
 }
 
-// asOf is the ledger without what became so only later. Lists are cut, not
-// copied: they are in the order of time.
+// asOf is the ledger without what became so only later, l itself where that is
+// nothing. Lists are cut, not copied: they are in the order of time.
 func (l *Ledger) asOf(at time.Time) *Ledger {
+	if !l.last().After(at) {
+		return l
+	}
 	then := *l
 	if l.Placed.At.After(at) {
 		then.Placed, then.Lines = Fact{}, nil
@@ -285,6 +288,20 @@ func (l *Ledger) asOf(at time.Time) *Ledger {
 	then.Invoices, then.Credits, then.Voids = upTo(l.Invoices, at), upTo(l.Credits, at), upTo(l.Voids, at)
 	then.Movements = upTo(l.Movements, at)
 	return &then
+}
+
+// last is when the latest of all facts became so.
+func (l *Ledger) last() time.Time {
+	at := latest(l.Placed.At, l.Cleared.At, l.Secured.At, l.Stop.At, l.Cancelled.At)
+	at = latest(at, end(l.Promises), end(l.Dispatches), end(l.Invoices))
+	return latest(at, end(l.Credits), end(l.Voids), end(l.Movements))
+}
+
+func end[E stamped](list []E) time.Time {
+	if len(list) == 0 {
+		return time.Time{}
+	}
+	return list[len(list)-1].said().At
 }
 
 func upTo[E stamped](list []E, at time.Time) []E {

@@ -227,6 +227,9 @@ func (r Rule) severity(stage int32, grave bool) string {
 
 // compare takes the differences of an instant over what was known before.
 func (r Rules) compare(f *Life, differences []Difference, at time.Time) (notes []note) {
+	if more := len(differences) - len(f.Mismatches); more > 0 {
+		f.Mismatches = slices.Grow(f.Mismatches, more)
+	}
 	for _, d := range differences {
 		m := f.find(d.Code, d.Subject)
 		if m == nil {

@@ -560,7 +560,7 @@ func (b *bench) verified(name string, change *table.Change) (rows int, differs [
 		}
 	}()
 	if change != nil {
-		task, _, err := store.Task(fmt.Sprintf("fraud/%d", homeOf(strings.TrimPrefix(string(change.Key), "Racme/"))), table.Config{})
+		task, _, err := store.Task(fmt.Sprintf("fraud/%d", homeOf(strings.TrimPrefix(string(change.Key), "Racme/"))))
 		if err != nil {
 			b.t.Fatal(err)
 		}

@@ -26,6 +26,8 @@ func (l *Limits) Named() []Limit {
 		{"record-bytes", "a step that would write more makes its input a dead letter; an intake answers 413", &l.RecordBytes},
 		{"key-bytes", "the input is a dead letter; an intake answers 413", &l.KeyBytes},
 		{"row-cache-bytes", "rows that were not used lately are read from disk again", &l.RowCacheBytes},
+		{"checkpoint-bytes", "what is committed and not on disk yet is written there; at twice as much commits wait for that", &l.CheckpointBytes},
+		{"checkpoint-every", "the same, of a task that changes", &l.CheckpointEvery},
 		{"parked-per-key", "the next input of the key is a dead letter", &l.ParkedPerKey},
 		{"park-attempts", "the parked input is a dead letter", &l.ParkAttempts},
 		{"quarantine-after", "the record that so many ends of the process met is a dead letter, not run; a timer is dropped", &l.QuarantineAfter},

@@ -316,7 +316,7 @@ func (r *Rebuild) changelog(ctx context.Context, t *RebuildTask) (rows map[strin
 // run runs a task's inputs, merged by the time at which they were written, with
 // the timers between them.
 func (r *Rebuild) run(ctx context.Context, rt *RebuildTask, horizon time.Time, told func(int64)) (*task, error) {
-	state, _, err := r.store.Task(rt.Name, table.Config{})
+	state, _, err := r.store.Task(rt.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -324,7 +324,7 @@ func (r *Rebuild) run(ctx context.Context, rt *RebuildTask, horizon time.Time, t
 		id: taskID{rt.set.name, rt.partition}, home: partitionKey(rt.partition, rt.set.width), set: rt.set, table: state,
 		rows: map[string]*row{},
 	}
-	state.Cache(r.config.Limits.RowCacheBytes)
+	state.Limit(table.Limits{Cache: r.config.Limits.RowCacheBytes})
 	run := &rerun{worker: r.worker, clock: r.clock, task: t, x: &transaction{}, by: r.by}
 	r.clock.now = time.Time{}
 	ctx, stop := context.WithCancel(ctx)

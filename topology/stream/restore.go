@@ -85,7 +85,7 @@ func (w *worker) open(ctx context.Context, ids []taskID) (tasks []*task, err err
 // load takes a task as it lies on disk.
 func (w *worker) load(id taskID) (*task, error) {
 	s := w.plan.sets[id.set]
-	state, _, err := w.config.Store.Task(fmt.Sprintf("%s/%d", s.full, id.partition), table.Config{})
+	state, _, err := w.config.Store.Task(fmt.Sprintf("%s/%d", s.full, id.partition))
 	if err != nil {
 		return nil, err
 	}

@@ -88,11 +88,11 @@ func benched(b *testing.B) *worker {
 		name: "risk", config: c, limits: c.Limits.withDefaults(), plan: p, log: c.Log, metrics: c.Metrics, flight: h.flight(0, "risk"),
 		wire: framer{wire: c.Wire, widths: &widths{n: map[string]int32{"fraud": 1, "risk.dead": 1}}},
 	}
-	state, _, err := store.Task("risk/0", table.Config{})
+	state, _, err := store.Task("risk/0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	state.Cache(w.limits.RowCacheBytes)
+	state.Limit(table.Limits{Cache: w.limits.RowCacheBytes, Pending: w.limits.CheckpointBytes})
 	t := &task{id: taskID{"", 0}, set: s, table: state, rows: map[string]*row{}}
 	w.tasks = map[taskID]*task{t.id: t}
 	return w

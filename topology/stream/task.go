@@ -20,7 +20,8 @@ type task struct {
 	topic [16]byte
 	since time.Time // a due timer waits for its inputs since
 
-	missing []string       // rows that the batch at hand waits for
+	missing []string       // keys of rows that the batch at hand waits for
+	waiting []*row         // the rows themselves
 	changes []table.Change // of the transaction that is being applied
 }
 
@@ -43,7 +44,7 @@ func (t *task) want(key string) *row {
 	if !ok {
 		r = t.blank(key)
 		t.rows[key] = r
-		t.missing = append(t.missing, key)
+		t.missing, t.waiting = append(t.missing, key), append(t.waiting, r)
 	}
 	return r
 }
@@ -63,12 +64,9 @@ func (t *task) load() error {
 	if len(t.missing) == 0 {
 		return nil
 	}
-	missing := t.missing
-	t.missing = t.missing[:0]
-	return t.table.GetAll(missing, func(key string, b []byte) error {
-		t.rows[key].bytes = b
-		return nil
-	})
+	keys, rows := t.missing, t.waiting
+	t.missing, t.waiting = t.missing[:0], t.waiting[:0]
+	return t.table.GetAll(keys, func(i int, b []byte) { rows[i].bytes = b })
 }
 
 // open decodes a row that is loaded. One that cannot be read says so in its err;

@@ -15,7 +15,6 @@ import (
 
 	"troupe/schemas"
 	"troupe/topology"
-	"troupe/topology/table"
 )
 
 // Verified is what a comparison of a task on disk with its changelog came to.
@@ -61,7 +60,7 @@ func verify(ctx context.Context, c Config, logs *changelogs, name string) (Verif
 	if err != nil {
 		return v, fmt.Errorf("a task of this name is none of this version: %w", err)
 	}
-	task, _, err := c.Store.Task(name, table.Config{})
+	task, _, err := c.Store.Task(name)
 	if err != nil {
 		return v, err
 	}

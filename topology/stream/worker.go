@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"troupe/topology/clock"
+	"troupe/topology/table"
 )
 
 // worker is one client with its transactional ID and its tasks. A commit is a
@@ -396,8 +397,11 @@ func (w *worker) reconcile(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, t := range w.tasks {
-		t.table.Cache(w.limits.RowCacheBytes / int64(w.config.Workers*len(w.tasks)))
+	if n := int64(w.config.Workers * len(w.tasks)); n > 0 {
+		share := table.Limits{Cache: w.limits.RowCacheBytes / n, Pending: max(1, w.limits.CheckpointBytes/n), Every: w.limits.CheckpointEvery}
+		for _, t := range w.tasks {
+			t.table.Limit(share)
+		}
 	}
 	w.seen, w.told = change, false
 	w.metrics.rebalanced(w.plan.service.Name, len(w.tasks))

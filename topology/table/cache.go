@@ -37,8 +37,10 @@ func (c *cache) get(key string) (value []byte, is bool) {
 }
 
 // put keeps a row. The caller must not change value afterwards.
-func (c *cache) put(key string, value []byte) *cell {
-	at := c.cells[key]
+func (c *cache) put(key string, value []byte) *cell { return c.set(c.cells[key], key, value) }
+
+// set is put for a key whose cell is known, nil if it has none.
+func (c *cache) set(at *cell, key string, value []byte) *cell {
 	if at == nil {
 		at = &cell{key: key}
 		c.cells[key] = at

@@ -40,8 +40,8 @@ type onDisk struct {
 
 const version = 1
 
-// deleted is Badger's mark of a tombstone in pb.KV.Meta.
-const deleted = 1
+// tombstone is Badger's mark of a tombstone in pb.KV.Meta.
+const tombstone = 1
 
 func (d onDisk) read(keys [][]byte, f func(i int, value []byte) error) error {
 	txn := d.db.NewTransactionAt(version, false)
@@ -72,7 +72,7 @@ func (d onDisk) write(entries []entry) error {
 		e := &entries[i]
 		kv := pb.KV{Key: e.key, Value: e.value, Version: version}
 		if e.value == nil {
-			kv.Meta = []byte{deleted}
+			kv.Meta = []byte{tombstone}
 		}
 		if err := loader.Set(&kv); err != nil {
 			return fmt.Errorf("write state: %w", err)

@@ -60,7 +60,7 @@ func (x *index) change(c *Change) {
 	marks := x.task.pending.marks
 	if !c.Was.Equal(c.Is) {
 		if !c.Was.IsZero() {
-			marks[deadlineKey(c.Was, c.Key)] = false
+			x.met(deadlineKey(c.Was, c.Key))
 		}
 		if !c.Is.IsZero() {
 			marks[deadlineKey(c.Is, c.Key)] = true
@@ -71,6 +71,18 @@ func (x *index) change(c *Change) {
 	}
 	if c.WasHand != c.IsHand {
 		marks[handKey(c.Key)] = c.IsHand
+	}
+}
+
+// met takes back a deadline's entry. Most are met before a checkpoint has written
+// them, and leave no trace on the disk; an older one of the same name that stays
+// there is stale.
+func (x *index) met(entry string) {
+	marks := x.task.pending.marks
+	if marks[entry] {
+		delete(marks, entry)
+	} else {
+		marks[entry] = false
 	}
 }
 

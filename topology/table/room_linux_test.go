@@ -27,7 +27,7 @@ func TestFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	task, _, err := s.Task("t", Config{})
+	task, _, err := s.Task("t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestFullDisk(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if task, _, err = s.Task("t", Config{}); err != nil {
+	if task, _, err = s.Task("t"); err != nil {
 		t.Fatal(err)
 	}
 	if value, err := task.Get("k"); err != nil || string(value) != "old" || task.Marker().Next != 1 {

@@ -27,22 +27,14 @@ type Store struct {
 
 // Config sizes a store. The zero value is right for a laptop.
 type Config struct {
-	Dir           string        // "": a temporary directory, removed by Close
-	Memory        bool          // no disk at all: a restart restores everything from the changelogs
-	MemTable      int64         // bytes; default 16 MiB
-	PendingLimit  int64         // bytes committed but not checkpointed, a task; default 8 MiB
-	CheckpointGap time.Duration // longest time between checkpoints of a task that changes; default 5 s
+	Dir      string // "": a temporary directory, removed by Close
+	Memory   bool   // no disk at all: a restart restores everything from the changelogs
+	MemTable int64  // bytes; default 64 MiB
 }
 
 func (c Config) withDefaults() Config {
 	if c.MemTable == 0 {
 		c.MemTable = 16 << 20
-	}
-	if c.PendingLimit == 0 {
-		c.PendingLimit = 8 << 20
-	}
-	if c.CheckpointGap == 0 {
-		c.CheckpointGap = 5 * time.Second
 	}
 	return c
 }

@@ -168,10 +168,11 @@ func reopen(t *testing.T, dir string) (*Store, *Task) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	task, _, err := store.Task("test/0", Config{CheckpointGap: time.Hour})
+	task, _, err := store.Task("test/0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	task.Limit(Limits{Every: time.Hour})
 	return store, task
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -14,7 +15,7 @@ import (
 type Task struct {
 	store  *Store
 	name   string
-	config Config
+	limits Limits
 	marker Marker
 
 	cache    cache
@@ -39,8 +40,8 @@ type layer struct {
 func newLayer() layer { return layer{marks: map[string]bool{}} }
 
 // Task opens the state of a task. found is false if nothing of it lies on disk.
-func (s *Store) Task(name string, c Config) (t *Task, found bool, err error) {
-	t = &Task{store: s, name: name, config: c.withDefaults(), pending: newLayer(), cache: cache{cells: map[string]*cell{}}, added: newFilter()}
+func (s *Store) Task(name string) (t *Task, found bool, err error) {
+	t = &Task{store: s, name: name, limits: Limits{}.withDefaults(), pending: newLayer(), cache: cache{cells: map[string]*cell{}}, added: newFilter()}
 	b, err := s.get(markerKey(name))
 	if err != nil {
 		return nil, false, err
@@ -104,10 +105,28 @@ func (t *Task) absent(key string) bool {
 	return before != nil && !t.added.has(key) && !before.has(key)
 }
 
-// Cache sets how many bytes of rows are kept in memory beside those that no
-// checkpoint has written yet.
-func (t *Task) Cache(limit int64) {
-	t.cache.limit = limit
+// Limits bound what a task keeps in memory. The fewer checkpoints, the fewer rows
+// are written twice, and the more of the changelog is read again after a crash.
+type Limits struct {
+	Cache   int64         // bytes of rows beside those that no checkpoint has written yet
+	Pending int64         // bytes of those: a checkpoint begins; at twice as many a commit waits for the one that runs; default 8 MiB
+	Every   time.Duration // longest time between checkpoints of a task that changes; default 5 s
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Pending == 0 {
+		l.Pending = 8 << 20
+	}
+	if l.Every == 0 {
+		l.Every = 5 * time.Second
+	}
+	return l
+}
+
+// Limit sets the task's limits.
+func (t *Task) Limit(l Limits) {
+	t.limits = l.withDefaults()
+	t.cache.limit = l.Cache
 	t.evict()
 }
 
@@ -138,32 +157,34 @@ func (t *Task) Get(key string) ([]byte, error) {
 	return t.store.get(t.key(rowSpace, key))
 }
 
-// GetAll calls f with the committed value of each key, nil where there is none.
-// The caller must not change it. It sorts keys: what lies together on disk is
-// read together, which a random order makes several times as slow.
-func (t *Task) GetAll(keys []string, f func(key string, value []byte) error) error {
-	slices.Sort(keys)
-	missing := keys[:0:0]
-	var onDisk [][]byte
-	for _, key := range keys {
-		v, ok := t.cache.get(key)
-		if !ok && !t.absent(key) {
-			missing = append(missing, key)
-			onDisk = append(onDisk, t.key(rowSpace, key))
-			continue
-		}
-		if err := f(key, v); err != nil {
-			return err
+// GetAll calls f with the committed value of each key by its place, nil where
+// there is none. The caller must not change it. Those that memory does not have
+// come last and sorted: what lies together on disk is read together, which a
+// random order makes several times as slow.
+func (t *Task) GetAll(keys []string, f func(i int, value []byte)) error {
+	var missing []int
+	for i, key := range keys {
+		if v, ok := t.cache.get(key); ok || t.absent(key) {
+			f(i, v)
+		} else {
+			missing = append(missing, i)
 		}
 	}
-	if len(onDisk) == 0 {
+	if len(missing) == 0 {
 		return nil
 	}
-	err := t.store.disk.read(onDisk, func(i int, v []byte) error {
+	slices.SortFunc(missing, func(a, b int) int { return strings.Compare(keys[a], keys[b]) })
+	onDisk := make([][]byte, len(missing))
+	for n, i := range missing {
+		onDisk[n] = t.key(rowSpace, keys[i])
+	}
+	err := t.store.disk.read(onDisk, func(n int, v []byte) error {
+		i := missing[n]
 		if v != nil {
-			v = t.cache.put(missing[i], bytes.Clone(v)).value
+			v = t.cache.put(keys[i], bytes.Clone(v)).value
 		}
-		return f(missing[i], v)
+		f(i, v)
+		return nil
 	})
 	t.evict()
 	return err
@@ -187,8 +208,11 @@ func (t *Task) Commit(changes []Change, to Marker) error {
 	}
 	for i := range changes {
 		c := &changes[i]
-		t.added.add(c.Key)
-		at := t.cache.put(c.Key, c.Value)
+		at := t.cache.cells[c.Key]
+		if at == nil { // what is in memory was added, or read from disk
+			t.added.add(c.Key)
+		}
+		at = t.cache.set(at, c.Key, c.Value)
 		if !at.pending {
 			at.pending = true
 			t.pending.cells = append(t.pending.cells, at)
@@ -205,10 +229,10 @@ func (t *Task) Commit(changes []Change, to Marker) error {
 // maybeCheckpoint starts a checkpoint if enough has changed. It waits for the
 // one that runs only if memory has no room for more.
 func (t *Task) maybeCheckpoint() error {
-	if err := t.settle(t.pending.bytes >= 2*t.config.PendingLimit); err != nil {
+	if err := t.settle(t.pending.bytes >= 2*t.limits.Pending); err != nil {
 		return err
 	}
-	if t.done != nil || t.pending.bytes < t.config.PendingLimit && time.Since(t.started) < t.config.CheckpointGap {
+	if t.done != nil || t.pending.bytes < t.limits.Pending && time.Since(t.started) < t.limits.Every {
 		return nil
 	}
 	t.start()
