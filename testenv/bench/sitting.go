@@ -40,11 +40,16 @@ type sitting struct {
 	trials   int
 }
 
+// joinDelay lets the workers of a process, or the threads of a peer, join a new
+// group together, as a broker's default of 3 s does: at the 0 of the tests the
+// first would take all tasks and have to give some back while it works.
+const joinDelay = "group.initial.rebalance.delay.ms=300"
+
 func (s *sitting) open(ctx context.Context) (err error) {
 	if s.embedded, err = broker.StartEmbedded(broker.EmbeddedConfig{Check: schemas.CompatText}); err != nil {
 		return err
 	}
-	if s.kafka, err = broker.StartKafka(ctx, broker.KafkaConfig{Log: s.log}); err != nil {
+	if s.kafka, err = broker.StartKafka(ctx, broker.KafkaConfig{Log: s.log, Extra: []string{joinDelay}}); err != nil {
 		return errors.Join(err, s.embedded.Close())
 	}
 	client, err := kgo.NewClient(kgo.SeedBrokers(s.kafka.Brokers...))

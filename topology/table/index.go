@@ -1,8 +1,11 @@
 package table
 
 import (
+	"cmp"
 	"container/heap"
 	"encoding/binary"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -20,20 +23,26 @@ type index struct {
 	all  bool // nothing lies behind the edge
 }
 
-// nearLimit is how many deadlines one scan takes into memory.
-const nearLimit = 10_000
+// Deadlines in memory: one scan takes so many, and where many more have come
+// since, the later ones are left to the disk.
+const (
+	nearLimit = 10_000
+	nearMost  = 4 * nearLimit
+)
 
 type deadlineAt struct {
 	at  time.Time
 	key string
 }
 
+func (d deadlineAt) compare(other deadlineAt) int {
+	return cmp.Or(d.at.Compare(other.at), strings.Compare(d.key, other.key))
+}
+
 type deadlines []deadlineAt
 
 func (d deadlines) Len() int { return len(d) }
-func (d deadlines) Less(i, j int) bool {
-	return d[i].at.Before(d[j].at) || d[i].at.Equal(d[j].at) && d[i].key < d[j].key
-}
+func (d deadlines) Less(i, j int) bool { return d[i].compare(d[j]) < 0 }
 func (d deadlines) Swap(i, j int) { d[i], d[j] = d[j], d[i] }
 func (d *deadlines) Push(x any)   { *d = append(*d, x.(deadlineAt)) }
 func (d *deadlines) Pop() any     { o := *d; e := o[len(o)-1]; *d = o[:len(o)-1]; return e }
@@ -66,12 +75,29 @@ func (x *index) change(c *Change) {
 			marks[deadlineKey(c.Is, c.Key)] = true
 			if c.Is.Before(x.edge) || x.all {
 				heap.Push(&x.near, deadlineAt{c.Is, c.Key})
+				x.trim()
 			}
 		}
 	}
 	if c.WasHand != c.IsHand {
 		marks[handKey(c.Key)] = c.IsHand
 	}
+}
+
+// trim lets go of the later deadlines when there are too many in memory: they lie
+// behind a nearer edge then.
+func (x *index) trim() {
+	if len(x.near) <= nearMost {
+		return
+	}
+	slices.SortFunc(x.near, deadlineAt.compare) // what is sorted is a heap
+	edge := x.near[nearLimit].at
+	keep, _ := slices.BinarySearchFunc(x.near, edge, func(d deadlineAt, at time.Time) int { return d.at.Compare(at) })
+	if keep == 0 {
+		return // all at one instant
+	}
+	clear(x.near[keep:])
+	x.near, x.edge, x.all = x.near[:keep], edge, false
 }
 
 // met takes back a deadline's entry. Most are met before a checkpoint has written

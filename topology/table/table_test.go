@@ -3,6 +3,7 @@ package table
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"testing"
@@ -206,5 +207,56 @@ func TestWipedTaskIsEmpty(t *testing.T) {
 	}
 	if hands, err := task.InHand(); len(hands) != 0 || err != nil {
 		t.Errorf("in hand %q, %v", hands, err)
+	}
+}
+
+// TestManyDeadlines: of more deadlines than memory keeps none is lost, and they
+// come in order, whether they lie in memory, on the disk or on their way there.
+func TestManyDeadlines(t *testing.T) {
+	store, task := reopen(t, t.TempDir())
+	defer closeStore(t, store)
+	random := rand.New(rand.NewPCG(1, 2))
+	at := map[string]time.Time{}
+	for batch := range 12 {
+		var changes []Change
+		for i := range nearMost / 8 {
+			key := fmt.Sprintf("R%d-%d", batch, i)
+			at[key] = noon.Add(time.Duration(random.IntN(3_600_000)) * time.Millisecond)
+			changes = append(changes, Change{Key: key, Value: []byte("v"), Is: at[key]})
+		}
+		if err := task.Commit(changes, Marker{Next: int64(batch + 1)}); err != nil {
+			t.Fatal(err)
+		}
+		if len(task.index.near) > nearMost {
+			t.Fatalf("%d deadlines in memory", len(task.index.near))
+		}
+		if batch == 4 || batch == 8 {
+			if err := task.Checkpoint(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	last, n := time.Time{}, 0
+	for {
+		due, key, err := task.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if due.IsZero() {
+			break
+		}
+		if due.Before(last) || !due.Equal(at[key]) {
+			t.Fatalf("%s comes at %v after %v, want %v", key, due, last, at[key])
+		}
+		last = due
+		n++
+		change := Change{Key: key, Value: []byte("w"), Was: due}
+		task.Pop()
+		if err := task.Commit([]Change{change}, Marker{Next: 100}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n != len(at) {
+		t.Errorf("%d deadlines came, want %d", n, len(at))
 	}
 }
