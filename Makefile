@@ -48,7 +48,7 @@ crash:
 # A backlog of ten million records, and a million events under one key, through a
 # process whose heap is watched.
 memory:
-	TROUPE_BACKLOG=10000000 TROUPE_ONE_KEY=1000000 $(GO) test ./testenv/conformance -run TestMemoryIsBounded -v -count=1 -timeout 0
+	TROUPE_REAL=1 TROUPE_BACKLOG=10000000 TROUPE_ONE_KEY=1000000 $(GO) test ./testenv/conformance -run TestMemoryIsBounded -v -count=1 -timeout 0
 
 # A folder of history through the whole estate: make demo ORDERS=../history
 demo:

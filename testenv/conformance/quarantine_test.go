@@ -58,6 +58,7 @@ func child(place string) error {
 	if at[4] == "measured" {
 		services = []topology.Service{counting(tallying)}
 		limits.FetchBytes, limits.FetchPartitionBytes, limits.RowCacheBytes = tightFetch, tightFetch/partitions, tightCache
+		limits.CheckpointBytes = tightCache
 		defer measure()()
 	}
 	ctx, stop := context.WithCancel(context.Background())

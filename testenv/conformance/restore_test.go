@@ -75,7 +75,7 @@ func (b *bench) tamper(name string, partition int32, change func(*table.Task) er
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	task, found, err := store.Task("fraud/"+string('0'+rune(partition)))
+	task, found, err := store.Task("fraud/" + string('0'+rune(partition)))
 	if err != nil || !found {
 		b.t.Fatalf("no task of partition %d lies there: %v", partition, err)
 	}
