@@ -186,10 +186,8 @@ func (c *changelogs) follow(ctx context.Context, leader int32, spans []*span, st
 				return fmt.Errorf("%v: nothing came behind offset %d of %d for %v: a transaction is open there", s, next, s.end, held.Round(time.Second))
 			}
 		}
-		if time.Since(moved) > stall/hungLooks && time.Since(asked) > stall/hungLooks {
-			for s := range at {
-				c.endHung(ctx, s)
-			}
+		if every := stall / hungLooks; time.Since(moved) > every && time.Since(asked) > every {
+			c.endHung(ctx, every, at)
 			asked = time.Now()
 		}
 	}
