@@ -42,7 +42,7 @@ func onDead(e *Exception, d topology.DeadLetter, t *topology.Turn) error {
 	t.PublishAs(t.Cause.Key, &exceptionRaised{
 		ExceptionID: t.Cause.Key, Service: d.Service, Topic: d.Topic, Partition: d.Partition, Offset: d.Offset,
 		RecordKey: strings.ToValidUTF8(string(d.Key), "�"), Cause: d.Cause, Detail: strings.ToValidUTF8(d.Detail, "�"), Attempts: d.Attempts,
-		DeadTopic: t.Cause.Topic, DeadPartition: t.Cause.Partition, DeadOffset: t.Cause.Offset, Order: d.Order,
+		DeadTopic: t.Cause.Topic, DeadPartition: t.Cause.Partition, DeadOffset: t.Cause.Offset, Order: strings.ToValidUTF8(d.Order, "�"),
 	})
 	return nil
 }

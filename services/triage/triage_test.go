@@ -12,7 +12,7 @@ import (
 // once, and it says where the record and its dead letter stand.
 func TestExceptionNamesItsSource(t *testing.T) {
 	d := topology.DeadLetter{
-		Service: "fraud", Cause: "BODY", Detail: "bad \xff byte", Topic: "orders", Partition: 3, Offset: 41, Key: []byte("acme/\xfe"), Attempts: 1, Order: "web-1",
+		Service: "fraud", Cause: "BODY", Detail: "bad \xff byte", Topic: "orders", Partition: 3, Offset: 41, Key: []byte("acme/\xfe"), Attempts: 1, Order: "web-1\xff",
 	}
 	var e Exception
 	for i := range 2 {
@@ -29,7 +29,7 @@ func TestExceptionNamesItsSource(t *testing.T) {
 			t.Fatalf("%v, %v", facts, err)
 		}
 		m := facts[0].Message.(*exceptionRaised)
-		if m.Topic != "orders" || m.Partition != 3 || m.Offset != 41 || m.DeadTopic != "fraud.dead" || m.DeadPartition != 2 || m.DeadOffset != 7 || m.Order != "web-1" {
+		if m.Topic != "orders" || m.Partition != 3 || m.Offset != 41 || m.DeadTopic != "fraud.dead" || m.DeadPartition != 2 || m.DeadOffset != 7 || m.Order != "web-1�" {
 			t.Errorf("it does not name its source: %+v", m)
 		}
 		if !utf8.ValidString(m.RecordKey) || !utf8.ValidString(m.Detail) {

@@ -71,6 +71,7 @@ type bench struct {
 	quick    clock.Clock // in its place, where one is set
 	raw      *kgo.Client
 	dirs     map[string]string
+	teams    int // that write schemas of their own
 	limits   stream.Limits
 
 	// of the instances that are started next

@@ -1,0 +1,165 @@
+package schemas
+
+import (
+	"encoding/binary"
+	"math"
+	"reflect"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/twmb/avro"
+)
+
+// told is a message of nothing but its envelope.
+type told struct {
+	Envelope `avro:"envelope"`
+}
+
+// headOf reads the envelope of an OrderPlaced in both ways that there are.
+func headOf(t testing.TB, w *Wire) func(Frame) (typed Envelope, terr error, generic Envelope, gerr error) {
+	t.Helper()
+	typed, err := NewReader[told](w, "OrderPlaced")
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName, err := NewFieldReader(w, "OrderPlaced", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(f Frame) (Envelope, error, Envelope, error) {
+		var m told
+		terr := typed.Decode(f, &m)
+		e, _, gerr := byName.Decode(f)
+		return m.Envelope, terr, e, gerr
+	}
+}
+
+// FuzzEnvelope: whatever an envelope's fields hold is read as it was written, by
+// the reader of a step and by the one that learns its fields from data.
+func FuzzEnvelope(f *testing.F) {
+	w, _ := known(f)
+	w.writers[output{"orders", "OrderPlaced"}] = writer{1, w.byID[1].schema}
+	type placed struct {
+		Envelope     `avro:"envelope"`
+		Channel      string     `avro:"channel"`
+		ChannelOrder string     `avro:"channelOrder"`
+		CustomerID   string     `avro:"customerId"`
+		Currency     string     `avro:"currency"`
+		Lines        []struct{} `avro:"lines"`
+		Tenders      []struct{} `avro:"tenders"`
+		PromisedBy   time.Time  `avro:"promisedBy"`
+		Origin       string     `avro:"origin"`
+	}
+	read := headOf(f, w)
+	f.Add("id", "acme", "web-1", "acme/web-1", "", int64(1767603600000), int64(1))
+	f.Add("", "\x00", "\xff\xfe", "\x1b[31m\n", "00-\x7f", int64(math.MinInt64), int64(math.MinInt64))
+	f.Add("\u202e", "", "", "", "", int64(math.MaxInt64), int64(math.MaxInt64))
+	f.Fuzz(func(t *testing.T, id, tenant, order, aggregate, trace string, at, sequence int64) {
+		m := &placed{Envelope: Envelope{
+			ID: id, Type: "OrderPlaced", Source: tenant, OccurredAt: time.UnixMilli(at).UTC(), Tenant: tenant, Region: order, ProductLine: trace,
+			CorrelationID: id, CausationID: aggregate, Order: order, AggregateID: aggregate, AggregateSequence: sequence, Traceparent: trace,
+		}}
+		value, err := w.Encode("orders", m)
+		if err != nil {
+			if m.OccurredAt.UnixMilli() != at {
+				return // no time that this language can hold
+			}
+			t.Fatalf("cannot be written: %v", err)
+		}
+		frame, err := w.Open(t.Context(), value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		typed, terr, generic, gerr := read(frame)
+		if terr != nil || gerr != nil {
+			t.Fatalf("was written and cannot be read: %v, %v", terr, gerr)
+		}
+		typed.OccurredAt, generic.OccurredAt = typed.OccurredAt.UTC(), generic.OccurredAt.UTC()
+		if typed != m.Envelope || generic != m.Envelope {
+			t.Fatalf("read as %+v and %+v, written as %+v", typed, generic, m.Envelope)
+		}
+	})
+}
+
+// FuzzEnvelopeBytes: the two readers of an envelope agree on any bytes, whether
+// they are one and what is in it.
+func FuzzEnvelopeBytes(f *testing.F) {
+	w, body := known(f)
+	read := headOf(f, w)
+	for cut := 0; cut <= len(body); cut += 3 {
+		f.Add(body[:cut])
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		frame, err := w.Open(t.Context(), append([]byte{0, 0, 0, 0, 1}, body...))
+		if err != nil {
+			t.Fatalf("a good frame: %v", err)
+		}
+		typed, terr, generic, gerr := read(frame)
+		if (terr == nil) != (gerr == nil) {
+			t.Fatalf("one reads it and one does not: %v, %v", terr, gerr)
+		}
+		if terr == nil && !reflect.DeepEqual(typed, generic) {
+			t.Fatalf("read as %+v and %+v", typed, generic)
+		}
+	})
+}
+
+// FuzzWriterSchema: the schema that a record was written with comes from a
+// registry that others write to as well. Whatever text it is, a record of it is
+// read or refused, as a type that is published here and as one that is not, and
+// neither takes the process down.
+func FuzzWriterSchema(f *testing.F) {
+	published, body := known(f)
+	f.Add(published.catalogue.Type("OrderPlaced").Latest().Text, body)
+	for _, text := range []string{
+		`"string"`, `["null", "string"]`, `{"type": "array", "items": "long"}`,
+		`{"type": "record", "name": "OrderPlaced", "fields": [{"name": "envelope", "type": "OrderPlaced"}]}`,
+		`{"type": "record", "name": "OrderPlaced", "fields": [{"name": "envelope", "type": ["null", "OrderPlaced"]}, {"name": "currency", "type": "string"}]}`,
+		`{"type": "record", "name": "N", "fields": [{"name": "currency", "type": {"type": "enum", "name": "C", "symbols": ["EUR"]}}, {"name": "next", "type": {"type": "array", "items": "N"}}]}`,
+		`{"type": "record", "name": "N", "fields": [{"name": "currency", "type": {"type": "fixed", "name": "F", "size": 2147483647}}]}`,
+		`{"type": "record", "name": "N", "fields": []}`,
+	} {
+		f.Add(text, []byte{0, 2, 'x', 2, 0})
+	}
+	type order struct {
+		Envelope Envelope `avro:"envelope"`
+		Currency string   `avro:"currency"`
+		Lines    []struct {
+			SKU string `avro:"sku"`
+		} `avro:"lines"`
+	}
+	f.Fuzz(func(t *testing.T, text string, body []byte) {
+		schema, err := avro.Parse(text)
+		if err != nil {
+			return
+		}
+		w := NewWire(published.catalogue, nil)
+		root := schema.Root()
+		w.byID[1] = &written{name: root.Name, full: root.Namespace + "." + root.Name, schema: schema, plans: map[any]*avro.Schema{}}
+		value := append(binary.BigEndian.AppendUint32([]byte{0}, 1), body...)
+		frame, err := w.Open(t.Context(), value)
+		if err != nil {
+			t.Fatalf("a good frame: %v", err)
+		}
+		for _, name := range []string{"OrderPlaced", "NobodyPublishesThis"} {
+			typed, err := NewReader[order](w, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			byName, err := NewFieldReader(w, name, []string{"currency", "lines"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			var m order
+			_ = typed.Decode(frame, &m)
+			_, _, _ = byName.Decode(frame)
+			runtime.ReadMemStats(&after)
+			if took, most := after.TotalAlloc-before.TotalAlloc, uint64(8<<20+1024*(len(text)+len(body))); took > most {
+				t.Fatalf("%s: %d bytes of schema and %d of body took %d of memory", name, len(text), len(body), took)
+			}
+		}
+	})
+}
