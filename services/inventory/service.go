@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	_ "embed"
 	"fmt"
 	"slices"
 	"time"
@@ -124,6 +125,11 @@ type (
 	}
 )
 
+// stockV1 is the schema of a SKU's row before its reservations kept their flow.
+//
+//go:embed stock.v1.avsc
+var stockV1 string
+
 // Service is the inventory context.
 func Service() topology.Service {
 	stock := topology.Keyed("stock", "SKU", "inventory.stock",
@@ -133,6 +139,7 @@ func Service() topology.Service {
 		topology.Asked("AdjustStock", onAdjust),
 	)
 	stock.Remember = rememberPerSKU
+	stock.Row = stock.Row.After(stockV1)
 	return topology.Service{
 		Name: "inventory", Owner: "supply", Doc: "promises stock to orders and takes it back",
 		Publishes: []topology.Output{

@@ -29,7 +29,7 @@ type Reservation struct {
 	Line     int32  `avro:"line"`
 	Round    int32  `avro:"round"`
 
-	Correlation string `avro:"correlation"` // of the order's flow: a SKU is of many
+	Correlation string `avro:"correlation,default="` // of the order's flow: a SKU is of many; "" in rows of before it was kept
 }
 
 func (n Node) available() int32 { return n.OnHand - n.Reserved }

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -223,4 +224,53 @@ func TestGoodsLeaveBeforeTheyAreReserved(t *testing.T) {
 			t.Errorf("%s: the line is %s, its expiry armed: %v", name, a.Lines[0].Status, armed)
 		}
 	}
+}
+
+// TestStockOfBefore: a row that was written before reservations kept their flow is
+// read, with none.
+func TestStockOfBefore(t *testing.T) {
+	type today = Reservation
+	type Reservation struct { // its name is part of the schema
+		ID       string `avro:"id"`
+		Node     string `avro:"node"`
+		Quantity int32  `avro:"quantity"`
+		Order    string `avro:"order"`
+		Line     int32  `avro:"line"`
+		Round    int32  `avro:"round"`
+	}
+	type stock struct {
+		Nodes   []Node        `avro:"nodes"`
+		Held    []Reservation `avro:"held"`
+		Waiting []Reservation `avro:"waiting"`
+	}
+	before, err := schemas.NewState[stock]("inventory.stock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := before.Append(nil, &stock{
+		Nodes: []Node{{"north", 5, 2}}, Held: []Reservation{{"r1", "north", 2, "acme/web-1", 1, 0}}, Waiting: []Reservation{{"r2", "", 9, "acme/web-2", 3, 1}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, set := range Service().Sets {
+		if set.Name != "stock" {
+			continue
+		}
+		codec, err := set.Row.Bind(set.Row.Older...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := codec.Decode(b)
+		want := &Stock{
+			Nodes:   []Node{{"north", 5, 2}},
+			Held:    []today{{ID: "r1", Node: "north", Quantity: 2, Order: "acme/web-1", Line: 1}},
+			Waiting: []today{{ID: "r2", Quantity: 9, Order: "acme/web-2", Line: 3, Round: 1}},
+		}
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("read as %+v, %v, want %+v", got, err, want)
+		}
+		return
+	}
+	t.Error("inventory has no set of SKUs")
 }
