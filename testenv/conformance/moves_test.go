@@ -166,6 +166,60 @@ func TestStopInTransaction(t *testing.T) {
 	b.each(list)
 }
 
+// TestStopInDoubt, guard 2: a process is told to stop, and does not learn whether
+// its last transaction was committed. That is no failure of the process, and what
+// it has in memory is not kept; the next one goes on from what the broker says.
+func TestStopInDoubt(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		at   kmsg.Key
+	}{{"while it commits", kmsg.EndTxn}, {"while its session ends for that", kmsg.LeaveGroup}} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			doubt := newGate()
+			var armed atomic.Bool
+			b.options = tap{
+				asked: func(api kmsg.Key) {
+					if api == c.at && api == kmsg.LeaveGroup && armed.Load() {
+						doubt.pass()
+					}
+				},
+				answered: func(api kmsg.Key, answer []byte) {
+					if api != kmsg.EndTxn || !armed.Load() {
+						return
+					}
+					if api == c.at {
+						doubt.pass()
+					}
+					setError(answer, kerr.UnknownServerError)
+				},
+			}.options()
+			d := b.diary()
+			first := b.start("a", counting(clearing))
+			t.Cleanup(doubt.open)
+			b.options = nil
+			list := orders(20)
+			b.publish(list[0])
+			b.settle()
+			doubt.shut.Store(true)
+			armed.Store(true)
+			b.publishAll(list[1:])
+			await(t, doubt.arrived, "a transaction is in doubt")
+			first.stop()
+			doubt.open()
+			first.end()
+			if !d.says("the last session before the stop failed") || !d.says("not a clear yes") {
+				t.Errorf("no transaction was in doubt: the test shows nothing: %s", d.lines.String())
+			}
+			again := b.start("a", counting(clearing))
+			b.settle()
+			again.end()
+			b.each(list)
+			b.agrees("a", len(list))
+		})
+	}
+}
+
 // open lists the transactions that nobody has ended.
 func (b *bench) open(topics ...string) (open []kadm.DescribedProducer) {
 	b.t.Helper()

@@ -230,12 +230,13 @@ func (w *worker) forgive(ctx context.Context) (again bool, err error) {
 	return true, w.abort(ctx)
 }
 
-// abort ends a transaction without a trace and goes back to what is committed.
+// abort ends a transaction without a trace and goes back to what is committed, also
+// in a process that is told to stop.
 func (w *worker) abort(ctx context.Context) error {
 	if err := w.session.Begin(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	ctx, done := w.bounded(ctx)
+	ctx, done := w.bounded(context.WithoutCancel(ctx))
 	defer done()
 	if _, err := w.session.End(ctx, kgo.TryAbort); err != nil {
 		return fmt.Errorf("%w: %w", errRebuild, err)

@@ -71,6 +71,9 @@ var errGivenAway = errors.New("a task has gone to another worker")
 // errAborted says that the coordinator has aborted a transaction.
 var errAborted = errors.New("the transaction was aborted")
 
+// errNotKept says that the disk does not take what a session ends with.
+var errNotKept = errors.New("the checkpoint of the stop was not written")
+
 // errExpelled ends a session that the group has thrown out and let in again
 // under another member ID.
 var errExpelled = errors.New("the group has expelled this member and let it in anew")
@@ -85,19 +88,24 @@ func (w *worker) wake() {
 	}
 }
 
-// supervise runs sessions until ctx is done; one that fails is built anew.
+// supervise runs sessions until ctx is done; one that fails is built anew. One that
+// fails while the process is told to stop is no failure of the process: whoever
+// takes its tasks over goes on from what the broker has.
 func (w *worker) supervise(ctx context.Context) error {
 	backoff := w.limits.RebuildBackoff
 	for {
 		began := time.Now()
 		err := w.serve(ctx)
 		w.ready(false)
-		if ctx.Err() != nil {
+		var stop errStopService
+		if errors.As(err, &stop) || errors.Is(err, errNotKept) {
 			return err
 		}
-		var stop errStopService
-		if errors.As(err, &stop) {
-			return err
+		if ctx.Err() != nil {
+			if err != nil && !cancelled(err) {
+				w.log.Warn("the last session before the stop failed: what it has not committed is done again", "error", err)
+			}
+			return nil
 		}
 		w.metrics.rebuilt(w.plan.service.Name)
 		w.log.Warn("session ends and is built anew", "error", err)
@@ -113,7 +121,14 @@ func (w *worker) supervise(ctx context.Context) error {
 	}
 }
 
-// serve is one session.
+// cancelled says that something was not done because the process stops. A
+// transaction is ended all the same, so what is said of its end is never that.
+func cancelled(err error) bool {
+	return errors.Is(err, context.Canceled) && !errors.Is(err, errRebuild)
+}
+
+// serve is one session. Only one that ends well leaves a checkpoint: of what failed
+// it is not known how far its memory can be trusted.
 func (w *worker) serve(ctx context.Context) (err error) {
 	if err := w.connect(ctx); err != nil {
 		return err
@@ -124,7 +139,9 @@ func (w *worker) serve(ctx context.Context) (err error) {
 		for _, t := range w.tasks {
 			var terr error
 			if clean {
-				terr = t.table.Checkpoint()
+				if terr = t.table.Checkpoint(); terr != nil {
+					terr = fmt.Errorf("%w: %w", errNotKept, terr)
+				}
 			} else {
 				terr = t.table.Abandon()
 			}
@@ -133,10 +150,7 @@ func (w *worker) serve(ctx context.Context) (err error) {
 		w.session.CloseAllowingRebalance() // a plain Close hangs where a rebalance waits for us
 	}()
 	for ctx.Err() == nil {
-		if err := w.once(ctx); err != nil {
-			if ctx.Err() != nil {
-				break
-			}
+		if err := w.once(ctx); err != nil && (ctx.Err() == nil || !cancelled(err)) {
 			return err
 		}
 	}
