@@ -53,6 +53,7 @@ type changelogs struct {
 	adm     *kadm.Client
 	inflate kgo.Decompressor
 	log     *slog.Logger
+	mends   bool // aborts what hangs: for a service that has to go on, not for a command that looks
 }
 
 func newChangelogs(c Config) (*changelogs, error) {
@@ -60,7 +61,7 @@ func newChangelogs(c Config) (*changelogs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	return &changelogs{cl, kadm.NewClient(cl), kgo.DefaultDecompressor(), c.Log}, nil
+	return &changelogs{client: cl, adm: kadm.NewClient(cl), inflate: kgo.DefaultDecompressor(), log: c.Log}, nil
 }
 
 func (c *changelogs) close() { c.client.Close() }
@@ -186,7 +187,7 @@ func (c *changelogs) follow(ctx context.Context, leader int32, spans []*span, st
 				return fmt.Errorf("%v: nothing came behind offset %d of %d for %v: a transaction is open there", s, next, s.end, held.Round(time.Second))
 			}
 		}
-		if every := stall / hungLooks; time.Since(moved) > every && time.Since(asked) > every {
+		if every := stall / hungLooks; c.mends && time.Since(moved) > every && time.Since(asked) > every {
 			c.endHung(ctx, every, at)
 			asked = time.Now()
 		}

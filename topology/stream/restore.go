@@ -41,6 +41,7 @@ func (w *worker) open(ctx context.Context, ids []taskID) (tasks []*task, err err
 	if err != nil {
 		return nil, err
 	}
+	c.mends = true
 	defer c.close()
 	defer func() {
 		if err == nil {
