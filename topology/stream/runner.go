@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,7 +79,7 @@ func (r *Runner) connect(ctx context.Context) error {
 	if err := promises(ctx, c, cl, r.plans); err != nil {
 		return err
 	}
-	if r.ends, err = Ends(ctx, c); err != nil {
+	if r.ends, err = endsOf(ctx, kadm.NewClient(cl), r.reads()); err != nil {
 		return err
 	}
 	wire := framer{wire: c.Wire, prefix: c.Prefix, widths: r.widths}
@@ -108,6 +110,25 @@ func (r *Runner) connect(ctx context.Context) error {
 	}
 	r.raiseTide()
 	return nil
+}
+
+// reads lists the topics that somebody here reads, as far as they exist.
+func (r *Runner) reads() []string {
+	all := map[string]bool{}
+	note := func(topics []string) {
+		for _, t := range topics {
+			if r.widths.n[t] > 0 {
+				all[t] = true
+			}
+		}
+	}
+	for _, p := range r.plans {
+		note(p.inputs())
+	}
+	for _, v := range r.views {
+		note(v.topics)
+	}
+	return slices.Sorted(maps.Keys(all))
 }
 
 // raiseTide tells the clock what lies on the topics and who will read it, so
