@@ -18,23 +18,49 @@ import (
 
 // looksEnough at a changelog that is held back are so many that a restore that
 // would abort what it must not has done it.
-const looksEnough = 3
+const looksEnough = 2
 
-// looking counts how often instances that are started next look at what is open in
-// a changelog; a look asks twice where it finds something to abort.
-func (b *bench) looking() *atomic.Int32 {
-	var looks atomic.Int32
-	b.options = tap{askedBy: func(api kmsg.Key, client string) {
-		if api == kmsg.DescribeProducers && strings.Contains(client, "changelogs") {
-			looks.Add(1)
-		}
-	}}.options()
-	return &looks
+// watched is how instances that are started next look at what is open in a
+// changelog.
+type watched struct {
+	looks  atomic.Int32 // a look counts twice where it finds something to abort
+	moving atomic.Bool  // the coordinators do not answer for what they coordinate
+}
+
+func (b *bench) looking() *watched {
+	w := &watched{}
+	b.options = tap{
+		askedBy: func(api kmsg.Key, client string) {
+			if api == kmsg.DescribeProducers && strings.Contains(client, "changelogs") {
+				w.looks.Add(1)
+			}
+		},
+		answered: func(api kmsg.Key, answer []byte) {
+			if api == kmsg.DescribeTransactions && w.moving.Load() {
+				refuseAll(answer)
+			}
+		},
+	}.options()
+	return w
+}
+
+// refuseAll makes of an answer about transactions one that knows of none whether it
+// is there.
+func refuseAll(answer []byte) {
+	const head = 9 // size, correlation ID, no tags
+	resp := kmsg.NewPtrDescribeTransactionsResponse()
+	if err := resp.ReadFrom(answer[head:]); err != nil {
+		return
+	}
+	for i := range resp.TransactionStates {
+		resp.TransactionStates[i].ErrorCode = kerr.UnknownServerError.Code
+	}
+	copy(answer[head:], resp.AppendTo(nil))
 }
 
 // TestHungTransaction: a transaction lies open in a changelog, and its coordinator
-// knows nothing of it. While its producer may yet be heard of it is left alone; once
-// another has taken over from it, a restore aborts it and goes on, in the same
+// knows nothing of it. While its producer may yet be heard of, or a coordinator does
+// not answer, it is left alone; else a restore aborts it and goes on, in the same
 // session.
 func TestHungTransaction(t *testing.T) {
 	list := orders(20)
@@ -44,19 +70,24 @@ func TestHungTransaction(t *testing.T) {
 	}
 	b.limits.RestoreStall = 24 * time.Second
 	gone := b.plant("fraud.state", homeOf("web-0"))
-	looks, d := b.looking(), b.diary()
+	w, d := b.looking(), b.diary()
 	again := b.start("a", counting(clearing))
-	b.until("the restore has looked at what holds it up", func() bool { return looks.Load() >= looksEnough })
+	b.until("the restore has looked at what holds it up", func() bool { return w.looks.Load() >= looksEnough })
 	if open := b.open("fraud.state"); len(open) != 1 || d.says("aborted") {
 		t.Fatalf("%v are open: one whose producer may go on is not to be aborted: %s", open, d.lines.String())
 	}
+	w.moving.Store(true)
 	gone.succeeded()
+	before := w.looks.Load()
+	b.until("the restore has looked again", func() bool { return w.looks.Load() >= before+looksEnough })
+	if open := b.open("fraud.state"); len(open) != 1 || !d.says("cannot find out") {
+		t.Fatalf("%v are open: one whose coordinator does not answer is not to be aborted: %s", open, d.lines.String())
+	}
+	w.moving.Store(false)
 	b.publishAll(append(list, "later"))
 	await(t, again.runner.Ready(), "the restore goes on")
 	b.settle()
-	if open := b.open("fraud.state"); len(open) > 0 {
-		t.Errorf("%v are left open", open)
-	}
+	b.until("no transaction is open", func() bool { return len(b.open("fraud.state")) == 0 }) // markers follow a commit's answer
 	if !d.says("held up a changelog: aborted") || d.says("built anew") {
 		t.Errorf("it did not go on because it had aborted what hung: %s", d.lines.String())
 	}
@@ -86,9 +117,9 @@ func TestOpenTransaction(t *testing.T) {
 	if err := live.ProduceSync(t.Context(), next).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-	looks, d := b.looking(), b.diary()
+	w, d := b.looking(), b.diary()
 	again := b.start("a", counting(clearing))
-	b.until("the restore has looked at what holds it up", func() bool { return looks.Load() >= looksEnough })
+	b.until("the restore has looked at what holds it up", func() bool { return w.looks.Load() >= looksEnough })
 	if open := b.open("fraud.state"); len(open) != 1 || d.says("aborted") {
 		t.Fatalf("%v are open, want the one that its producer has not ended: %s", open, d.lines.String())
 	}
