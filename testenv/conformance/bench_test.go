@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -220,8 +221,16 @@ func (i *instance) end() {
 		return
 	}
 	i.stop()
-	if err := <-i.done; err != nil {
-		i.b.t.Errorf("the instance ended with %v", err)
+	select {
+	case err := <-i.done:
+		if err != nil {
+			i.b.t.Errorf("the instance ended with %v", err)
+		}
+	case <-time.After(2 * patience): // more than a transaction may take to be given up
+		i.store = nil // whatever runs still has it
+		var all strings.Builder
+		_ = pprof.Lookup("goroutine").WriteTo(&all, 1)
+		i.b.t.Fatalf("the instance does not end: %s", all.String())
 	}
 	if err := i.store.Close(); err != nil {
 		i.b.t.Error(err)

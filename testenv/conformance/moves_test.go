@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -342,8 +343,10 @@ func TestEffectMoves(t *testing.T) {
 		}, onScored)
 	}
 	b.start("a", service(true))
+	answers := sync.OnceFunc(func() { close(answer) })
+	t.Cleanup(answers)
 	b.publish("web-1")
-	<-called
+	await(t, called, "the call is made")
 	b.start("b", service(false))
 	b.members(2)
 	old := b.holder(homeOf("web-1"))
@@ -351,7 +354,7 @@ func TestEffectMoves(t *testing.T) {
 	b.until("the intent was taken up by another, or the first holds it again", func() bool {
 		return again.Load() > 0 || len(called) > 0
 	})
-	close(answer)
+	answers()
 	b.settle()
 	b.each([]string{"web-1"})
 	if first.Load() != 1 {

@@ -312,7 +312,7 @@ func TestEffectAcrossACrash(t *testing.T) {
 	service := asking(call, onScored)
 	first := b.start("a", service)
 	b.publish("web-1")
-	<-made
+	await(t, made, "the call is made")
 	first.end()
 	if n := len(b.scores()); n != 0 {
 		t.Fatalf("%d facts before any outcome", n)
