@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"troupe/schemas"
+	"troupe/services"
 	"troupe/testenv/broker"
 )
 
@@ -175,6 +176,7 @@ func runTrial(ctx context.Context, name, profile string, in io.Reader, out io.Wr
 		}
 		defer stop()
 	}
+	services.TuneCollector() // ours and whatever is compared with it
 	r, err := do(ctx, spec)
 	if err != nil {
 		return err

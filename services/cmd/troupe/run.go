@@ -21,7 +21,8 @@ func runCommand(o *options) *cobra.Command {
 		Use: "run all | SERVICE…", Short: "Run services, or the whole estate", Args: cobra.MinimumNArgs(1),
 		Long: `Run one or more services in this process, each as its own consumer group, against
 a Kafka and a registry. The topics must be there: see troupe topology apply. Queues,
-batches, caches and retries are bounded: see troupe limits.
+batches, caches and retries are bounded: see troupe limits. The Go heap is let grow to
+1.5 GiB before garbage is collected more often: GOMEMLIMIT and GOGC set that otherwise.
 
 "all" is every service. Without --brokers it brings all that it needs: an embedded
 broker and registry, and a simulated world with invented orders in quickened time.`,
@@ -37,6 +38,7 @@ broker and registry, and a simulated world with invented orders in quickened tim
 	f.Uint64Var(&l.seed, "seed", 1, "of the invented orders (run all, embedded)")
 	f.IntVar(&l.workers, "workers", min(runtime.NumCPU(), 4), "workers of each service: clients that commit beside each other, at most one a partition is of use; with run all, embedded: 1")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
+		services.TuneCollector()
 		if len(args) == 1 && args[0] == "all" && len(o.brokers) == 0 {
 			return l.run(cmd)
 		}
