@@ -41,11 +41,11 @@ func (d deadlineAt) compare(other deadlineAt) int {
 
 type deadlines []deadlineAt
 
-func (d deadlines) Len() int { return len(d) }
+func (d deadlines) Len() int           { return len(d) }
 func (d deadlines) Less(i, j int) bool { return d[i].compare(d[j]) < 0 }
-func (d deadlines) Swap(i, j int) { d[i], d[j] = d[j], d[i] }
-func (d *deadlines) Push(x any)   { *d = append(*d, x.(deadlineAt)) }
-func (d *deadlines) Pop() any     { o := *d; e := o[len(o)-1]; *d = o[:len(o)-1]; return e }
+func (d deadlines) Swap(i, j int)      { d[i], d[j] = d[j], d[i] }
+func (d *deadlines) Push(x any)        { *d = append(*d, x.(deadlineAt)) }
+func (d *deadlines) Pop() any          { o := *d; e := o[len(o)-1]; *d = o[:len(o)-1]; return e }
 
 // Kinds of index entries.
 const (
