@@ -69,7 +69,7 @@ func TestTasksAreNeverSplit(t *testing.T) {
 			for range 3 {
 				g = g.round(rt, b, topics, widths, generation)
 				generation++
-				g.check(rt, b, topics)
+				g.check(rt, b)
 			}
 			for t, width := range widths {
 				total := 0
@@ -84,14 +84,14 @@ func TestTasksAreNeverSplit(t *testing.T) {
 	})
 }
 
-func (g group) check(rt *rapid.T, b *taskBalancer, topics []string) {
+func (g group) check(t interface{ Fatalf(string, ...any) }, b *taskBalancer) {
 	owner := map[taskID]string{}
 	for member, owns := range g {
-		for t, ps := range owns {
+		for topic, ps := range owns {
 			for _, p := range ps {
-				id := taskID{b.sets[t], p}
+				id := taskID{b.sets[topic], p}
 				if other, taken := owner[id]; taken && other != member {
-					rt.Fatalf("task %v is split between %s and %s", id, member, other)
+					t.Fatalf("task %v is split between %s and %s", id, member, other)
 				}
 				owner[id] = member
 			}
@@ -106,4 +106,49 @@ func TestUnevenSetIsRefused(t *testing.T) {
 	if _, err := b.widths(map[string]int32{"a": 4, "b": 5}); err == nil {
 		t.Error("4 and 5 partitions pass as co-partitioned")
 	}
+}
+
+// FuzzMember: what another member says of itself is whatever its program wrote.
+// The group's leader makes an assignment of it that splits no task and gives no
+// partition that is not there, or an error.
+func FuzzMember(f *testing.F) {
+	b := newTaskBalancer(map[string][]string{"order": {"a", "b"}, "sku": {"d"}}, nil, func() {})
+	widths := map[string]int32{"a": 4, "b": 4, "d": 3}
+	ours := kmsg.NewJoinGroupResponseMember()
+	ours.MemberID, ours.ProtocolMetadata = "ours", b.JoinGroupMetadata([]string{"a", "b", "d"}, map[string][]int32{"a": {0, 1}, "b": {0, 1}}, 7)
+	f.Add(b.JoinGroupMetadata([]string{"a", "b", "d"}, map[string][]int32{"a": {1, 2}, "b": {1, 2}, "d": {0}}, 7)) // claims one that is ours
+	f.Add(b.JoinGroupMetadata([]string{"a"}, map[string][]int32{"a": {3, 99, -1}}, 6))
+	f.Add(b.JoinGroupMetadata([]string{"elsewhere"}, nil, -1))
+	warm := newTaskBalancer(map[string][]string{"order": {"a", "b"}, "sku": {"d"}}, func() map[string][]int32 { return map[string][]int32{"order": {0, 77}, "gone": {1}} }, func() {})
+	f.Add(warm.JoinGroupMetadata([]string{"a", "b", "d"}, nil, -1))
+	f.Add([]byte(nil))
+	f.Fuzz(func(t *testing.T, metadata []byte) {
+		theirs := kmsg.NewJoinGroupResponseMember()
+		theirs.MemberID, theirs.ProtocolMetadata = "theirs", metadata
+		mb, topics, err := b.MemberBalancer([]kmsg.JoinGroupResponseMember{ours, theirs})
+		if err != nil {
+			return
+		}
+		asked := map[string]int32{}
+		for topic := range topics {
+			if n, is := widths[topic]; is {
+				asked[topic] = n
+			}
+		}
+		into, err := mb.(kgo.GroupMemberBalancerOrError).BalanceOrError(asked)
+		if err != nil {
+			return
+		}
+		g := group(into.(*kgo.BalancePlan).AsMemberIDMap())
+		g.check(t, b)
+		for member, owns := range g {
+			for topic, ps := range owns {
+				for _, p := range ps {
+					if p < 0 || p >= widths[topic] {
+						t.Fatalf("%s is given %s/%d, which is not there", member, topic, p)
+					}
+				}
+			}
+		}
+	})
 }
