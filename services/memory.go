@@ -5,21 +5,15 @@ import (
 	"runtime/debug"
 )
 
-// What the collector of a process that runs services goes by.
-const (
-	gcPercent = 300
-	heapLimit = 1536 << 20 // bytes
-)
+// gcPercent lets the heap grow to three times of what lives before garbage is
+// collected.
+const gcPercent = 200
 
 // TuneCollector is for a process that runs services. What an event leaves behind
-// dies with its transaction, so garbage costs what its collections cost: the heap
-// may grow to four times of what lives before the next one, but short of a limit
-// they come more often. GOGC and GOMEMLIMIT, where set, count instead.
+// dies with its transaction, so garbage costs what its collections cost, and fewer
+// are cheaper. GOGC and GOMEMLIMIT, where set, count instead.
 func TuneCollector() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(heapLimit)
 	}
 }

@@ -29,12 +29,12 @@ type Store struct {
 type Config struct {
 	Dir      string // "": a temporary directory, removed by Close
 	Memory   bool   // no disk at all: a restart restores everything from the changelogs
-	MemTable int64  // bytes; default 64 MiB
+	MemTable int64  // bytes; default 32 MiB
 }
 
 func (c Config) withDefaults() Config {
 	if c.MemTable == 0 {
-		c.MemTable = 16 << 20
+		c.MemTable = 32 << 20
 	}
 	return c
 }
@@ -63,7 +63,7 @@ func Open(c Config) (*Store, error) {
 		return nil, fmt.Errorf("open state: %w", err)
 	}
 	o := badger.DefaultOptions(c.Dir).WithLogger(nil).WithDetectConflicts(false).WithMetricsEnabled(false).
-		WithMemTableSize(c.MemTable).WithNumMemtables(2).WithValueLogFileSize(64 << 20).
+		WithMemTableSize(c.MemTable).WithNumMemtables(2).WithNumLevelZeroTables(10).WithNumLevelZeroTablesStall(20).WithValueLogFileSize(64 << 20).
 		WithCompression(options.None).WithBlockCacheSize(0).WithIndexCacheSize(0).
 		WithNumVersionsToKeep(1)
 	db, err := badger.OpenManaged(o)

@@ -21,8 +21,8 @@ func runCommand(o *options) *cobra.Command {
 		Use: "run all | SERVICE…", Short: "Run services, or the whole estate", Args: cobra.MinimumNArgs(1),
 		Long: `Run one or more services in this process, each as its own consumer group, against
 a Kafka and a registry. The topics must be there: see troupe topology apply. Queues,
-batches, caches and retries are bounded: see troupe limits. The Go heap is let grow to
-1.5 GiB before garbage is collected more often: GOMEMLIMIT and GOGC set that otherwise.
+batches, caches and retries are bounded: see troupe limits. The heap grows to three
+times of what lives in it before garbage is collected: GOGC and GOMEMLIMIT change that.
 
 "all" is every service. Without --brokers it brings all that it needs: an embedded
 broker and registry, and a simulated world with invented orders in quickened time.`,
