@@ -21,6 +21,9 @@ const (
 	DefaultRetryAfter = time.Second
 )
 
+// connectionsPerPartner are kept open for the calls that come next.
+const connectionsPerPartner = 64
+
 // Config is where the edge's partners are and what it allows.
 type Config struct {
 	OrderCapture string // base URL of order capture's intakes
@@ -32,7 +35,7 @@ type Config struct {
 	Keys       int               // idempotency keys that are remembered; 0: DefaultKeys
 	KeyTTL     time.Duration     // how long a key is remembered; 0: DefaultKeyTTL
 	RetryAfter time.Duration     // what callers are asked to wait; 0: DefaultRetryAfter
-	Transport  http.RoundTripper // nil: http.DefaultTransport
+	Transport  http.RoundTripper // nil: the network
 	Now        func() time.Time
 }
 
@@ -70,6 +73,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.RetryAfter == 0 {
 		c.RetryAfter = DefaultRetryAfter
+	}
+	if c.Transport == nil {
+		c.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: connectionsPerPartner}
 	}
 	return c
 }
