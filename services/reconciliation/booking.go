@@ -20,14 +20,14 @@ func bookPlaced(l *Ledger, e placed, f Fact) (bool, error) {
 	return l.place(f, e.Currency, lines), nil
 }
 
-func bookCleared(l *Ledger, _ fraudCleared, f Fact) (bool, error) { return l.Cleared.learn(f), nil }
+func bookCleared(l *Ledger, _ fraudCleared, f Fact) (bool, error) { return learn(&l.Cleared, f), nil }
 
 func bookAuthorised(l *Ledger, e authorised, f Fact) (bool, error) {
-	return e.Outstanding == 0 && l.Secured.learn(f), nil
+	return e.Outstanding == 0 && learn(&l.Secured, f), nil
 }
 
 func bookReceived(l *Ledger, e received, f Fact) (bool, error) {
-	secured := e.Outstanding == 0 && l.Secured.learn(f)
+	secured := e.Outstanding == 0 && learn(&l.Secured, f)
 	came, err := l.money(f, e.Currency, e.Amount, "received", e.Receipt, fmt.Sprint(e.Tender))
 	return secured || came, err
 }
@@ -77,7 +77,7 @@ func bookDispatched(l *Ledger, e dispatched, f Fact) (bool, error) {
 }
 
 func bookStopped(l *Ledger, e stopped, f Fact) (bool, error) {
-	return l.stop(Stop{f, e.Cancelled, e.Dispatched}), nil
+	return learn(&l.Stop, Stop{f, e.Cancelled, e.Dispatched}), nil
 }
 
 func bookDecided(l *Ledger, e decided, f Fact) (bool, error) {
@@ -90,7 +90,7 @@ func bookDecided(l *Ledger, e decided, f Fact) (bool, error) {
 			c.Lines = append(c.Lines, Units{u.Line, u.Cancelled})
 		}
 	}
-	return l.cancel(c), nil
+	return learn(&l.Cancelled, c), nil
 }
 
 func bookInvoiced(l *Ledger, e invoiced, f Fact) (bool, error) {

@@ -32,7 +32,7 @@ func (r Rules) classify(l *Ledger, at time.Time) []Difference {
 	c := classifier{rules: r, Ledger: l.asOf(at)}
 	c.release()
 	c.match()
-	if !c.Placed.known() && r.knows(ordersLedger) {
+	if !known(c.Placed) && r.knows(ordersLedger) {
 		c.unknown()
 	}
 	c.unreleased()
@@ -109,11 +109,11 @@ func (c *classifier) release() {
 			c.released = append(c.released, release{true, d.At})
 			continue
 		}
-		r := release{done: c.Cleared.known() && c.Secured.known(), since: latest(d.At, c.Cleared.At, c.Secured.At)}
+		r := release{done: known(c.Cleared) && known(c.Secured), since: latest(d.At, since(c.Cleared), since(c.Secured))}
 		for _, p := range d.Parts {
 			needed[p.Line] += p.Quantity
 			n := needed[p.Line]
-			if c.Placed.known() {
+			if known(c.Placed) {
 				l, _ := c.ordered(p.Line)
 				n = min(n, l.Quantity)
 			}
@@ -152,7 +152,7 @@ func (c *classifier) match() {
 			i.evidence = append(i.evidence, d.Fact)
 		}
 	}
-	if c.Placed.known() {
+	if known(c.Placed) {
 		c.spill()
 	}
 	voided := func(invoice string) bool {
@@ -202,14 +202,20 @@ func (c *classifier) spill() {
 // cancelled is what of a line is not wanted any more; shipment's word and the
 // decision that follows it say the same.
 func (c *classifier) cancelled(line int32) (n int32) {
-	for _, list := range [][]Units{c.Stop.Cancelled, c.Cancelled.Lines} {
-		var said int32
-		for _, u := range list {
-			if u.Line == line {
-				said += u.Quantity
-			}
+	if known(c.Stop) {
+		n = unitsOf(c.Stop.Cancelled, line)
+	}
+	if known(c.Cancelled) {
+		n = max(n, unitsOf(c.Cancelled.Lines, line))
+	}
+	return n
+}
+
+func unitsOf(list []Units, line int32) (n int32) {
+	for _, u := range list {
+		if u.Line == line {
+			n += u.Quantity
 		}
-		n = max(n, said)
 	}
 	return n
 }
@@ -313,7 +319,7 @@ func (c *classifier) quantity(i *item) {
 			c.overs[o].unbilled += int64(absorbed)
 		}
 		add(shippedNotInvoiced, i.left-absorbed, i.billed)
-	case !c.Placed.known() && c.rules.knows(ordersLedger): // the whole document is of nobody's order
+	case !known(c.Placed) && c.rules.knows(ordersLedger): // the whole document is of nobody's order
 	case i.left > 0:
 		add(duplicateInvoice, i.left, i.billed)
 	default:
@@ -342,7 +348,7 @@ func (c *classifier) prices() {
 		unit := off > t.UnitMinor*max(1, abs(int64(i.billed)))
 		c.found = append(c.found, Difference{
 			Code: priceVariance, Subject: i.name(), Expected: expected, Actual: i.billedNet, AtRisk: off,
-			Tolerated: off < t.BelowMinor || !share && !unit, Grave: share && unit, Evidence: append(slices.Clip(i.evidence), c.Placed),
+			Tolerated: off < t.BelowMinor || !share && !unit, Grave: share && unit, Evidence: append(slices.Clip(i.evidence), *c.Placed),
 		})
 	}
 }
@@ -427,7 +433,7 @@ func (c *classifier) finished() bool {
 	for _, i := range c.items {
 		left[i.line] += i.left
 	}
-	return c.Stop.known() && !slices.ContainsFunc(c.Stop.Leaving, func(u Units) bool { return left[u.Line] < u.Quantity })
+	return known(c.Stop) && !slices.ContainsFunc(c.Stop.Leaving, func(u Units) bool { return left[u.Line] < u.Quantity })
 }
 
 // maxEvidence bounds what a mismatch shows; the latest records show most.

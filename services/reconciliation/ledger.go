@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// Ledger is what is known of one order. Every list is in the order of its
+// Ledger is what is known of one order, nil where nothing is. Every list is in the order of its
 // facts' times and holds one entry a natural key, so that the order in which
 // facts come leaves no trace. Amounts are minor units.
 type Ledger struct {
 	Currency string `avro:"currency"`
-	Placed   Fact   `avro:"placed"`
+	Placed   *Fact  `avro:"placed"`
 	Lines    []Line `avro:"lines"`
 
-	Cleared    Fact         `avro:"cleared"`
-	Secured    Fact         `avro:"secured"` // every tender is held or received
-	Promises   []Promise    `avro:"promises"`
-	Dispatches []Dispatch   `avro:"dispatches"`
-	Stop       Stop         `avro:"stop"`
-	Cancelled  Cancellation `avro:"cancelled"`
+	Cleared    *Fact         `avro:"cleared"`
+	Secured    *Fact         `avro:"secured"` // every tender is held or received
+	Promises   []Promise     `avro:"promises"`
+	Dispatches []Dispatch    `avro:"dispatches"`
+	Stop       *Stop         `avro:"stop"`
+	Cancelled  *Cancellation `avro:"cancelled"`
 
 	Invoices  []Document `avro:"invoices"`
 	Credits   []Document `avro:"credits"`
@@ -124,16 +124,24 @@ const (
 	maxAmount = 1_000_000_000_000 // minor units, either way
 )
 
-func (f Fact) said() Fact  { return f }
-func (f Fact) known() bool { return !f.At.IsZero() }
+func (f Fact) said() Fact { return f }
 
 func (f Fact) compare(other Fact) int {
 	return cmp.Or(f.At.Compare(other.At), cmp.Compare(f.EventID, other.EventID))
 }
 
-// replaces is true for the first word on something, and for an earlier one than
-// that: of two that say the same, the earlier counts, whichever comes first.
-func (f Fact) replaces(had Fact) bool { return !had.known() || f.compare(had) < 0 }
+// replaces is true for an earlier word on something than the one that was had: of
+// two that say the same, the earlier counts, whichever comes first.
+func (f Fact) replaces(had Fact) bool { return f.compare(had) < 0 }
+
+// learn keeps the earliest of what is told once; it reports whether that is news.
+func learn[E stamped](kept **E, e E) bool {
+	if known(*kept) && !e.said().replaces((**kept).said()) {
+		return false
+	}
+	*kept = &e
+	return true
+}
 
 type stamped interface{ said() Fact }
 
@@ -156,25 +164,16 @@ func put[E stamped](list *[]E, e E, same func(had E) bool) (bool, error) {
 // in notes the currency: the order's own counts, before it is known the first
 // by name.
 func (l *Ledger) in(currency string) {
-	if !l.Placed.known() && currency != "" && (l.Currency == "" || currency < l.Currency) {
+	if !known(l.Placed) && currency != "" && (l.Currency == "" || currency < l.Currency) {
 		l.Currency = currency
 	}
 }
 
 func (l *Ledger) place(f Fact, currency string, lines []Line) bool {
-	if !f.replaces(l.Placed) {
+	if !learn(&l.Placed, f) {
 		return false
 	}
-	l.Placed, l.Currency, l.Lines = f, currency, lines
-	return true
-}
-
-// learn keeps a fact that is told once.
-func (f *Fact) learn(said Fact) bool {
-	if !said.replaces(*f) {
-		return false
-	}
-	*f = said
+	l.Currency, l.Lines = currency, lines
 	return true
 }
 
@@ -193,22 +192,6 @@ func (l *Ledger) promise(f Fact, lines []Units) (news bool, err error) {
 
 func (l *Ledger) dispatch(d Dispatch) (bool, error) {
 	return put(&l.Dispatches, d, func(had Dispatch) bool { return had.Shipment == d.Shipment })
-}
-
-func (l *Ledger) stop(s Stop) bool {
-	if !s.replaces(l.Stop.Fact) {
-		return false
-	}
-	l.Stop = s
-	return true
-}
-
-func (l *Ledger) cancel(c Cancellation) bool {
-	if !c.replaces(l.Cancelled.Fact) {
-		return false
-	}
-	l.Cancelled = c
-	return true
 }
 
 func (l *Ledger) invoice(d Document) (bool, error) {
@@ -230,15 +213,13 @@ func (l *Ledger) move(m Movement) (bool, error) {
 // facts lists everything that is known, with its time.
 func (l *Ledger) facts() iter.Seq[Fact] {
 	return func(yield func(Fact) bool) {
-		for _, f := range []Fact{l.Placed, l.Cleared, l.Secured, l.Stop.Fact, l.Cancelled.Fact} {
-			if f.known() && !yield(f) {
-				return
-			}
-		}
-		_ = each(l.Promises, yield) && each(l.Dispatches, yield) && each(l.Invoices, yield) &&
+		_ = once(l.Placed, yield) && once(l.Cleared, yield) && once(l.Secured, yield) && once(l.Stop, yield) && once(l.Cancelled, yield) &&
+			each(l.Promises, yield) && each(l.Dispatches, yield) && each(l.Invoices, yield) &&
 			each(l.Credits, yield) && each(l.Voids, yield) && each(l.Movements, yield)
 	}
 }
+
+func once[E stamped](e *E, yield func(Fact) bool) bool { return !known(e) || yield((*e).said()) }
 
 func each[E stamped](list []E, yield func(Fact) bool) bool {
 	for _, e := range list {
@@ -269,20 +250,20 @@ func (l *Ledger) asOf(at time.Time) *Ledger {
 		return l
 	}
 	then := *l
-	if l.Placed.At.After(at) {
-		then.Placed, then.Lines = Fact{}, nil
+	if since(l.Placed).After(at) {
+		then.Placed, then.Lines = nil, nil
 	}
-	if l.Cleared.At.After(at) {
-		then.Cleared = Fact{}
+	if since(l.Cleared).After(at) {
+		then.Cleared = nil
 	}
-	if l.Secured.At.After(at) {
-		then.Secured = Fact{}
+	if since(l.Secured).After(at) {
+		then.Secured = nil
 	}
-	if l.Stop.At.After(at) {
-		then.Stop = Stop{}
+	if since(l.Stop).After(at) {
+		then.Stop = nil
 	}
-	if l.Cancelled.At.After(at) {
-		then.Cancelled = Cancellation{}
+	if since(l.Cancelled).After(at) {
+		then.Cancelled = nil
 	}
 	then.Promises, then.Dispatches = upTo(l.Promises, at), upTo(l.Dispatches, at)
 	then.Invoices, then.Credits, then.Voids = upTo(l.Invoices, at), upTo(l.Credits, at), upTo(l.Voids, at)
@@ -292,9 +273,21 @@ func (l *Ledger) asOf(at time.Time) *Ledger {
 
 // last is when the latest of all facts became so.
 func (l *Ledger) last() time.Time {
-	at := latest(l.Placed.At, l.Cleared.At, l.Secured.At, l.Stop.At, l.Cancelled.At)
+	at := latest(since(l.Placed), since(l.Cleared), since(l.Secured), since(l.Stop), since(l.Cancelled))
 	at = latest(at, end(l.Promises), end(l.Dispatches), end(l.Invoices))
 	return latest(at, end(l.Credits), end(l.Voids), end(l.Movements))
+}
+
+// known tells what is from what is not. Rows of before have facts without a time
+// for the latter.
+func known[E stamped](e *E) bool { return e != nil && !(*e).said().At.IsZero() }
+
+// since is when something became so; zero if it did not.
+func since[E stamped](e *E) time.Time {
+	if e == nil {
+		return time.Time{}
+	}
+	return (*e).said().At
 }
 
 func end[E stamped](list []E) time.Time {

@@ -17,7 +17,6 @@ type Book struct {
 type Life struct {
 	Mismatches []Mismatch `avro:"mismatches"` // by code and subject
 	Seen       time.Time  `avro:"seen"`       // the last instant that they take in
-	Before     []Mismatch `avro:"before"`     // as they stood just before it
 	Settled    time.Time  `avro:"settled"`    // deadlines were let pass up to here
 	// Waits is set while a late fact is in the ledger and not yet in here: the
 	// deadline without which nobody can say what it changes.
@@ -103,15 +102,12 @@ func (f *Life) tidy() {
 }
 
 // learned brings the life up to a fact that the ledger has just taken in. One of
-// an instant that was taken in before changes how that instant ended, and one
-// from before it all that followed.
+// an instant that was taken in before changes how that instant ended and all that
+// followed.
 func (r Rules) learned(b *Book, at time.Time) []note {
 	f, l := &b.Life, &b.Ledger
-	switch {
-	case at.Before(f.Seen) || !f.Waits.IsZero():
+	if !at.After(f.Seen) || !f.Waits.IsZero() {
 		return r.anew(b)
-	case at.Equal(f.Seen):
-		return r.amend(b, Life{Mismatches: f.Before, Settled: f.Settled}, l.instants(at.Add(-time.Nanosecond)))
 	}
 	notes, _ := r.walk(f, l, l.instants(f.Seen))
 	return notes
@@ -126,11 +122,6 @@ func (r Rules) settle(b *Book, until time.Time) []note {
 	}
 	notes, _ := r.walk(f, l, l.instants(f.Seen))
 	return notes
-}
-
-// anew walks the whole life from the first fact.
-func (r Rules) anew(b *Book) []note {
-	return r.amend(b, Life{Settled: b.Life.Settled}, b.Ledger.instants(time.Time{}))
 }
 
 // next is the deadline to be woken for; zero for none.
@@ -150,7 +141,7 @@ func (r Rules) walk(f *Life, l *Ledger, instants []time.Time) (notes []note, thr
 		if !through {
 			return notes, false
 		}
-		f.Before, f.Seen = slices.Clone(f.Mismatches), at
+		f.Seen = at
 		notes = append(notes, r.compare(f, r.classify(l, at), at)...)
 	}
 	passed, _ := r.pass(f, l, f.Settled.Add(time.Nanosecond))
@@ -278,11 +269,11 @@ func (f *Life) vanish(differences []Difference, at time.Time) (notes []note) {
 	return notes
 }
 
-// amend walks a life anew through instants that it had taken in, and notes what
-// that changes in what was told.
-func (r Rules) amend(b *Book, anew Life, instants []time.Time) (notes []note) {
-	told := b.Life
-	walked, through := r.walk(&anew, &b.Ledger, instants)
+// anew walks a life once more from the first fact, and notes what that changes in
+// what was told.
+func (r Rules) anew(b *Book) (notes []note) {
+	told, anew := b.Life, Life{Settled: b.Life.Settled}
+	walked, through := r.walk(&anew, &b.Ledger, b.Ledger.instants(time.Time{}))
 	if !through {
 		b.Life.Waits = r.deadline(&anew)
 		return nil

@@ -2,6 +2,7 @@ package reconciliation
 
 import (
 	"cmp"
+	_ "embed" // the schemas of rows of before
 	"fmt"
 	"strconv"
 	"time"
@@ -22,8 +23,20 @@ func Service(rules Rules) topology.Service {
 			topology.Publishes[mismatchDetected](), topology.Publishes[mismatchChanged](),
 			topology.Publishes[mismatchCleared](), topology.Publishes[mismatchAccepted](),
 		},
-		Sets: []topology.Set{topology.Keyed("", "order", "reconciliation.ledger", rules.steps()...)},
+		Sets: []topology.Set{rules.set()},
 	}
+}
+
+// ledgerV1 is the schema of a row that named what was not known yet, and kept the
+// mismatches as they stood before the last instant.
+//
+//go:embed ledger.v1.avsc
+var ledgerV1 string
+
+func (r Rules) set() topology.Set {
+	orders := topology.Keyed("", "order", "reconciliation.ledger", r.steps()...)
+	orders.Row = orders.Row.After(ledgerV1)
+	return orders
 }
 
 // steps are those of the ledgers that are known: a topic that nobody writes need

@@ -183,7 +183,7 @@ func (w *worker) park(x *transaction, in *input, after time.Duration, attempts i
 	}
 	n := r.frame.ParkedTo
 	r.frame.ParkedTo++
-	r.frame.adopt(&in.turn.Cause.Envelope, string(in.record.Key))
+	r.frame.adopt(&in.turn.Cause.Envelope, in.recordKey())
 	if err := w.stageParked(x, in.task, r, n, parkedOf(in.record, attempts, why)); err != nil {
 		return err
 	}

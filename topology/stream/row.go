@@ -24,7 +24,7 @@ type frame struct {
 	Order       string   `avro:"order"`
 	Correlation string   `avro:"correlation"`
 	Trace       string   `avro:"trace"`
-	RecordKey   string   `avro:"recordKey"` // of the records that reach this row
+	RecordKey   string   `avro:"recordKey"` // of the records that reach this row, where it is not the row's
 	Sequence    int64    `avro:"sequence"`  // facts published so far
 	Seen        []byte   `avro:"seen"`      // inputs, seenSize bytes each, oldest first
 	Timers      []armed  `avro:"timers"`

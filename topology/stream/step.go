@@ -58,6 +58,15 @@ func (in *input) open() error {
 	return in.task.open(in.row)
 }
 
+// recordKey is the key of the records that reach the input's row, "" where it is
+// the row's own anyway.
+func (in *input) recordKey() string {
+	if in.task.set.spec.RowKey == nil && string(in.record.Key) == in.key {
+		return ""
+	}
+	return string(in.record.Key)
+}
+
 // run stages what a step makes of its input. On any error the row and the
 // transaction are as they were.
 func (w *worker) run(x *transaction, in *input) error {
@@ -128,7 +137,7 @@ func (w *worker) step(x *transaction, in *input, r *row) error {
 	t := &in.turn
 	if in.record != nil {
 		if !in.handler.Shared { // what all keys share is of no order
-			r.frame.adopt(&t.Cause.Envelope, string(in.record.Key))
+			r.frame.adopt(&t.Cause.Envelope, in.recordKey())
 		}
 		t.Cause.Envelope.CorrelationID = orElse(t.Cause.Envelope.CorrelationID, r.frame.Correlation)
 		if in.outcome != "" {
