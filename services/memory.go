@@ -3,17 +3,27 @@ package services
 import (
 	"os"
 	"runtime/debug"
+
+	"troupe/topology/stream"
 )
 
-// gcPercent lets the heap grow to three times of what lives before garbage is
-// collected.
-const gcPercent = 200
+// What the collector of a process that runs services goes by: the heap may grow to
+// three times of what lives before garbage is collected, but once it is larger than
+// what its caches account for, garbage is collected more often.
+const (
+	gcPercent = 200
+	besides   = 512 << 20 // bytes beside the caches
+)
 
-// TuneCollector is for a process that runs services. What an event leaves behind
-// dies with its transaction, so garbage costs what its collections cost, and fewer
-// are cheaper. GOGC and GOMEMLIMIT, where set, count instead.
-func TuneCollector() {
+// TuneCollector is for a process that runs so many services. What an event leaves
+// behind dies with its transaction, so garbage costs what its collections cost, and
+// fewer are cheaper. GOGC and GOMEMLIMIT, where set, count instead.
+func TuneCollector(services int, l stream.Limits) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		l = l.Defaults()
+		debug.SetMemoryLimit(besides + int64(services)*(l.RowCacheBytes+2*l.CheckpointBytes)*3/2)
 	}
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
+
+	"troupe/services"
+	"troupe/topology/stream"
 )
 
 // copying is what the bare client does: nothing but the client, exactly once.
@@ -48,6 +51,7 @@ type bare struct {
 
 // newBare makes the topics that are to be written, and takes the pieces.
 func newBare(ctx context.Context, c copying) (*bare, error) {
+	services.TuneCollector(1, stream.Limits{}) // as what it is compared with
 	b := &bare{copying: c}
 	cl, err := c.Place.client()
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"troupe/schemas"
+	"troupe/services"
 	"troupe/topology"
 	"troupe/topology/clock"
 	"troupe/topology/stream"
@@ -68,12 +69,12 @@ type running struct {
 }
 
 // start makes the topics that are missing and runs services on them.
-func (p place) start(ctx context.Context, estate topology.Estate, t table.Config, l stream.Limits, services ...topology.Service) (*running, error) {
+func (p place) start(ctx context.Context, estate topology.Estate, t table.Config, l stream.Limits, all ...topology.Service) (*running, error) {
 	store, err := table.Open(t)
 	if err != nil {
 		return nil, err
 	}
-	r, err := p.prepare(ctx, estate, store, clock.Wall(), l, services...)
+	r, err := p.prepare(ctx, estate, store, clock.Wall(), l, all...)
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
@@ -82,7 +83,8 @@ func (p place) start(ctx context.Context, estate topology.Estate, t table.Config
 }
 
 // prepare makes the topics that are missing and services that do not run yet.
-func (p place) prepare(ctx context.Context, estate topology.Estate, store *table.Store, business clock.Clock, l stream.Limits, services ...topology.Service) (*running, error) {
+func (p place) prepare(ctx context.Context, estate topology.Estate, store *table.Store, business clock.Clock, l stream.Limits, all ...topology.Service) (*running, error) {
+	services.TuneCollector(len(all), l)
 	wire, err := p.wire(ctx)
 	if err != nil {
 		return nil, err
@@ -94,10 +96,10 @@ func (p place) prepare(ctx context.Context, estate topology.Estate, store *table
 		Clock: business, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Metrics: stream.NewMetrics(r.metrics), Limits: l,
 	}
-	if _, err := stream.Apply(ctx, c, services); err != nil {
+	if _, err := stream.Apply(ctx, c, all); err != nil {
 		return nil, err
 	}
-	r.runner, err = stream.New(ctx, c, services)
+	r.runner, err = stream.New(ctx, c, all)
 	return r, err
 }
 

@@ -19,7 +19,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"troupe/schemas"
-	"troupe/services"
 	"troupe/testenv/broker"
 )
 
@@ -176,7 +175,6 @@ func runTrial(ctx context.Context, name, profile string, in io.Reader, out io.Wr
 		}
 		defer stop()
 	}
-	services.TuneCollector() // ours and whatever is compared with it
 	r, err := do(ctx, spec)
 	if err != nil {
 		return err

@@ -45,6 +45,7 @@ func newEstate(ctx context.Context, c stream.Config, w *world.World, metrics *pr
 	if _, err := stream.Apply(ctx, c, e.contexts.All); err != nil {
 		return nil, err
 	}
+	services.TuneCollector(len(e.contexts.All), c.Limits)
 	if e.runner, err = stream.New(ctx, c, e.contexts.All); err != nil {
 		return nil, err
 	}

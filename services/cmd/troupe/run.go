@@ -22,7 +22,8 @@ func runCommand(o *options) *cobra.Command {
 		Long: `Run one or more services in this process, each as its own consumer group, against
 a Kafka and a registry. The topics must be there: see troupe topology apply. Queues,
 batches, caches and retries are bounded: see troupe limits. The heap grows to three
-times of what lives in it before garbage is collected: GOGC and GOMEMLIMIT change that.
+times of what lives in it, short of a limit that follows from the caches', before garbage
+is collected: GOGC and GOMEMLIMIT, if set, count instead.
 
 "all" is every service. Without --brokers it brings all that it needs: an embedded
 broker and registry, and a simulated world with invented orders in quickened time.`,
@@ -38,7 +39,6 @@ broker and registry, and a simulated world with invented orders in quickened tim
 	f.Uint64Var(&l.seed, "seed", 1, "of the invented orders (run all, embedded)")
 	f.IntVar(&l.workers, "workers", min(runtime.NumCPU(), 4), "workers of each service: clients that commit beside each other, at most one a partition is of use; with run all, embedded: 1")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		services.TuneCollector()
 		if len(args) == 1 && args[0] == "all" && len(o.brokers) == 0 {
 			return l.run(cmd)
 		}
@@ -61,6 +61,7 @@ func serve(cmd *cobra.Command, o *options, names []string, workers int, at addre
 		return err
 	}
 	config.Workers = workers
+	services.TuneCollector(len(contexts.All), config.Limits)
 	defer func() {
 		if cerr := closeAll(); err == nil {
 			err = cerr
