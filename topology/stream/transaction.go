@@ -12,7 +12,8 @@ import (
 type transaction struct {
 	began    time.Time
 	inputs   int
-	bytes    int // of what it stages
+	bytes    int  // of what it stages
+	behind   bool // more lies on the broker of what was polled last
 	touched  []touched
 	parked   []parkedChange
 	outputs  []*kgo.Record

@@ -308,7 +308,7 @@ func (w *worker) once(ctx context.Context) error {
 		if !w.more(x) {
 			break
 		}
-		fetches = w.session.PollRecords(nil, w.pollSize(x)) //nolint:staticcheck // nil: only what has been fetched already
+		fetches = w.pollMore(ctx, x)
 	}
 	if err := w.fire(ctx, x); err != nil {
 		return err
@@ -335,16 +335,30 @@ func (w *worker) once(ctx context.Context) error {
 	return nil
 }
 
-// more reports whether the transaction takes in what was fetched meanwhile. It is
-// committed at once when nothing was; under load it grows up to its limits, since
-// each costs the same round trips whatever is in it.
+// more reports whether the transaction takes in what came meanwhile. It is
+// committed at once when nothing more lies on the broker; under load it grows up to
+// its limits, since each costs the same round trips whatever is in it.
 func (w *worker) more(x *transaction) bool {
-	if w.session.Client().BufferedFetchRecords() == 0 || x.inputs >= w.limits.TransactionInputs ||
-		x.bytes >= w.limits.TransactionBytes || time.Since(x.began) >= w.limits.TransactionAge {
+	if x.inputs >= w.limits.TransactionInputs || x.bytes >= w.limits.TransactionBytes || time.Since(x.began) >= w.limits.TransactionAge {
+		return false
+	}
+	if !x.behind && w.session.Client().BufferedFetchRecords() == 0 {
 		return false
 	}
 	return w.balancer.unchanged(w.seen, func() {})
 }
+
+// pollMore waits for what lies on the broker no longer than a round trip there and
+// back may take.
+func (w *worker) pollMore(ctx context.Context, x *transaction) kgo.Fetches {
+	x.behind = false
+	ctx, cancel := context.WithTimeout(ctx, min(fetchTrip, w.limits.TransactionAge))
+	defer cancel()
+	return w.session.PollRecords(ctx, w.pollSize(x))
+}
+
+// fetchTrip is for an answer that is on its way: not for one that waits for data.
+const fetchTrip = 10 * time.Millisecond
 
 // batchInputs bounds the inputs that are read together, and so the memory that
 // one poll takes.
@@ -443,8 +457,9 @@ func (w *worker) take(ctx context.Context, x *transaction, fetches kgo.Fetches, 
 		if err := w.read(ctx, x, polled); err != nil {
 			return err
 		}
-		last := polled.Records[len(polled.Records)-1]
-		moved[partition{polled.Topic, polled.Partition}] = last.Offset + 1
+		next := polled.Records[len(polled.Records)-1].Offset + 1
+		moved[partition{polled.Topic, polled.Partition}] = next
+		x.behind = x.behind || next < polled.LastStableOffset
 	}
 	for _, t := range w.tasks {
 		if err := t.load(); err != nil {
