@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync"
 	"time"
 
 	"troupe/schemas"
@@ -146,18 +147,23 @@ func (t *Turn) typeOf(m schemas.Message) string {
 
 // TypeName is the event name of a Go type: its own name, first letter upper.
 func TypeName(typ reflect.Type) string {
-	for typ.Kind() == reflect.Pointer {
-		typ = typ.Elem()
+	if known, done := typeNames.Load(typ); done {
+		return known.(string)
 	}
-	name := typ.Name()
-	if name == "" {
-		return ""
+	of := typ
+	for of.Kind() == reflect.Pointer {
+		of = of.Elem()
 	}
-	if c := name[0]; c >= 'a' && c <= 'z' {
-		return string(c-'a'+'A') + name[1:]
+	name := of.Name()
+	if name != "" && name[0] >= 'a' && name[0] <= 'z' {
+		name = string(name[0]-'a'+'A') + name[1:]
 	}
+	typeNames.Store(typ, name)
 	return name
 }
+
+// typeNames holds what TypeName has made: every message asks.
+var typeNames sync.Map // reflect.Type → string
 
 // NameOf is a message's event name: what its envelope says, else its Go type's.
 func NameOf(m schemas.Message) string { return (&Turn{}).typeOf(m) }

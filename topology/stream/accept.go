@@ -18,7 +18,9 @@ func (w *worker) receive(ctx context.Context, x *transaction, t *task, r *kgo.Re
 	if !w.admit(x, r) {
 		return false, nil
 	}
-	wanted, err = w.decode(ctx, t, r, in)
+	if wanted, err = w.decode(ctx, t, r, in); err == nil {
+		return wanted, nil
+	}
 	var refused *refusedInput
 	if errors.As(err, &refused) {
 		w.bury(x, r, refused.cause, refused.err, 1, refused.order)
@@ -83,8 +85,9 @@ func (w *worker) decode(ctx context.Context, t *task, r *kgo.Record, in *input) 
 	if e.ID == "" || e.OccurredAt.IsZero() {
 		return false, &refusedInput{causeBody, errors.New("the envelope has no ID or no time"), e.Order}
 	}
+	prefixed := w.prefixed(r.Key)
 	*in = input{
-		task: t, key: string(r.Key), record: r, handler: h, message: message, digest: contentOf(e.ID, r.Value),
+		task: t, key: prefixed[1:], prefixed: prefixed, record: r, handler: h, message: message, digest: contentOf(e.ID, r.Value),
 		turn: topology.Turn{Now: e.OccurredAt.UTC(), Cause: topology.Cause{
 			Envelope: e, Topic: r.Topic[len(w.config.Prefix):], Partition: r.Partition, Offset: r.Offset,
 		}},
@@ -101,6 +104,12 @@ func (w *worker) decode(ctx context.Context, t *task, r *kgo.Record, in *input) 
 	}
 	in.want()
 	return true, nil
+}
+
+// prefixed is rowKey of a record's key, made in one piece.
+func (w *worker) prefixed(key []byte) string {
+	w.key = append(append(w.key[:0], rowPrefix), key...)
+	return string(w.key)
 }
 
 func (w *worker) decodeDead(t *task, r *kgo.Record, h *handler, in *input) error {

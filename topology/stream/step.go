@@ -16,16 +16,17 @@ import (
 
 // input is one record, or one timer, on its way into a step.
 type input struct {
-	task    *task
-	key     string // of the row, as the service knows it
-	row     *row
-	beside  *row // what all keys of the partition share, for the step to read; nil
-	record  *kgo.Record
-	handler *handler
-	message any
-	turn    topology.Turn
-	digest  [seenSize]byte // of a message; zero for a timer
-	outcome string         // the intent that the message answers
+	task     *task
+	key      string // of the row, as the service knows it
+	prefixed string // the record's key as the changelog has it
+	row      *row
+	beside   *row // what all keys of the partition share, for the step to read; nil
+	record   *kgo.Record
+	handler  *handler
+	message  any
+	turn     topology.Turn
+	digest   [seenSize]byte // of a message; zero for a timer
+	outcome  string         // the intent that the message answers
 }
 
 // errDefect wraps an error of a step that is no verdict: a panic, or an error
@@ -42,10 +43,18 @@ func (in *input) want() {
 		in.row = t.want(besideKey)
 		return
 	}
-	in.row = t.want(rowKey(in.key))
+	in.row = t.want(in.changelogKey())
 	if t.set.beside != nil {
 		in.beside = t.want(besideKey)
 	}
+}
+
+// changelogKey is the key of the input's row there.
+func (in *input) changelogKey() string {
+	if in.prefixed != "" && in.prefixed[1:] == in.key {
+		return in.prefixed
+	}
+	return rowKey(in.key)
 }
 
 // open decodes the rows that the input's step works on.
@@ -85,7 +94,7 @@ func (w *worker) run(x *transaction, in *input) error {
 	}
 	w.flight.enter(w.flight.of(in))
 	defer w.flight.leave()
-	wasDirty, first := r.dirty, x.touch(in.task, r)
+	wasDirty, first, outputs := r.dirty, x.touch(in.task, r), len(x.outputs)
 	started := time.Now()
 	err := w.step(x, in, r)
 	in.handler.metrics.observe(time.Since(started), err)
@@ -95,7 +104,7 @@ func (w *worker) run(x *transaction, in *input) error {
 	if derr := in.task.set.decode(r, r.current()); derr != nil {
 		return errDefect{errors.Join(err, derr)}
 	}
-	r.dirty = wasDirty
+	r.dirty, x.outputs = wasDirty, x.outputs[:outputs]
 	if first {
 		x.untouch()
 	}
@@ -152,7 +161,8 @@ func (w *worker) step(x *transaction, in *input, r *row) error {
 	if err := t.Err(); err != nil {
 		return errDefect{err}
 	}
-	records, started, err := w.absorb(x, in, r, t.Outputs())
+	before := len(x.outputs)
+	started, err := w.absorb(x, in, r, t.Outputs())
 	if err != nil {
 		return errDefect{err}
 	}
@@ -166,12 +176,11 @@ func (w *worker) step(x *transaction, in *input, r *row) error {
 		return errDefect{fmt.Errorf("the row would be %d bytes, more than the limit of %d", len(staged), w.limits.RecordBytes)}
 	}
 	r.staged, r.dirty = staged, true
-	x.outputs = append(x.outputs, records...)
 	x.started = append(x.started, started...)
 	if in.outcome != "" {
 		x.ended = append(x.ended, in.outcome)
 	}
-	for _, rec := range records {
+	for _, rec := range x.outputs[before:] {
 		x.bytes += len(rec.Value)
 	}
 	x.bytes += len(staged)
@@ -185,8 +194,10 @@ func apply(h *handler, state, message any, t *topology.Turn) (err error) {
 			err = errDefect{fmt.Errorf("panic: %v\n%s", p, firstFrames(debug.Stack()))}
 		}
 	}()
-	err = h.Apply(state, message, t)
-	if _, parked := topology.Parked(err); err != nil && !parked && !topology.Dropped(err) && !topology.Poisoned(err) {
+	if err = h.Apply(state, message, t); err == nil {
+		return nil
+	}
+	if _, parked := topology.Parked(err); !parked && !topology.Dropped(err) && !topology.Poisoned(err) {
 		return errDefect{err}
 	}
 	return err
@@ -204,16 +215,16 @@ func firstFrames(stack []byte) string {
 	return strings.Join(lines[:min(8, len(lines))], "\n")
 }
 
-// absorb turns what a step asked for into records, timers and intents.
-func (w *worker) absorb(x *transaction, in *input, r *row, out topology.Outputs) ([]*kgo.Record, []startedIntent, error) {
-	var records []*kgo.Record
+// absorb turns what a step asked for into the transaction's records, timers and
+// intents.
+func (w *worker) absorb(x *transaction, in *input, r *row, out topology.Outputs) ([]startedIntent, error) {
 	for _, f := range out.Facts {
 		key := orElse(f.Key, orElse(r.frame.RecordKey, in.key))
 		rec, err := w.message(x, in, r, "", key, f.Type, f.Message, f.Discriminator)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		records = append(records, rec)
+		x.outputs = append(x.outputs, rec)
 	}
 	for _, q := range out.Requests {
 		key := q.Key
@@ -222,13 +233,13 @@ func (w *worker) absorb(x *transaction, in *input, r *row, out topology.Outputs)
 		}
 		rec, err := w.message(x, in, r, q.Inbox, key, q.Type, q.Message, append([]string{q.Inbox, q.Key}, q.Discriminator...))
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		records = append(records, rec)
+		x.outputs = append(x.outputs, rec)
 	}
 	for _, tm := range out.Timers {
 		if _, known := in.task.set.timers[tm.Name]; !known {
-			return nil, nil, fmt.Errorf("no step of set %q is Due on timer %q", in.task.set.full, tm.Name)
+			return nil, fmt.Errorf("no step of set %q is Due on timer %q", in.task.set.full, tm.Name)
 		}
 		if tm.At.IsZero() {
 			r.frame.disarm(tm.Name, tm.Discriminator)
@@ -236,8 +247,7 @@ func (w *worker) absorb(x *transaction, in *input, r *row, out topology.Outputs)
 			r.frame.arm(tm.Name, tm.Discriminator, tm.At)
 		}
 	}
-	started, err := w.intents(in, r, out.Intents)
-	return records, started, err
+	return w.intents(in, r, out.Intents)
 }
 
 func (w *worker) intents(in *input, r *row, intents []topology.Intent) ([]startedIntent, error) {

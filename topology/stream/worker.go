@@ -44,6 +44,7 @@ type worker struct {
 	effects  *effects
 	idle     time.Time // since when polled offsets wait for a commit
 	batch    []input   // of the poll at hand; kept for the next one
+	key      []byte    // room for one
 
 	mu        sync.Mutex
 	positions map[partition]int64 // dealt with, by this session
