@@ -17,10 +17,12 @@ import (
 // layers that are on their way there. A scan goes on from where the last one
 // ended, never from the start: tombstones of fired deadlines lie there.
 type index struct {
-	task *Task
-	near deadlines
-	edge time.Time
-	all  bool // nothing lies behind the edge
+	task   *Task
+	near   deadlines
+	edge   time.Time
+	all    bool            // nothing lies behind the edge
+	popped map[string]bool // rows whose deadline was taken off and that are not committed since
+	crowd  int             // the deadlines when trim last found them all at one instant; it waits for twice as many
 }
 
 // Deadlines in memory: one scan takes so many, and where many more have come
@@ -67,7 +69,7 @@ func handKey(key string) string { return string(handKind) + key }
 
 func (x *index) change(c *Change) {
 	marks := x.task.pending.marks
-	if !c.Was.Equal(c.Is) {
+	if !c.Was.Equal(c.Is) || x.popped[c.Key] { // a row that was run may keep its deadline: it is due once more
 		if !c.Was.IsZero() {
 			x.met(deadlineKey(c.Was, c.Key))
 		}
@@ -87,15 +89,17 @@ func (x *index) change(c *Change) {
 // trim lets go of the later deadlines when there are too many in memory: they lie
 // behind a nearer edge then.
 func (x *index) trim() {
-	if len(x.near) <= nearMost {
+	if len(x.near) <= max(nearMost, 2*x.crowd) {
 		return
 	}
 	slices.SortFunc(x.near, deadlineAt.compare) // what is sorted is a heap
 	edge := x.near[nearLimit].at
 	keep, _ := slices.BinarySearchFunc(x.near, edge, func(d deadlineAt, at time.Time) int { return d.at.Compare(at) })
-	if keep == 0 {
-		return // all at one instant
+	if keep == 0 { // the earliest are all at one instant
+		x.crowd = len(x.near)
+		return
 	}
+	x.crowd = 0
 	clear(x.near[keep:])
 	x.near, x.edge, x.all = x.near[:keep], edge, false
 }
@@ -116,7 +120,7 @@ func (x *index) met(entry string) {
 // stale: then the row's own deadlines are later, or gone.
 func (t *Task) Next() (at time.Time, key string, err error) {
 	x := &t.index
-	if len(x.near) == 0 && !x.all {
+	for len(x.near) == 0 && !x.all { // more than once where all that a scan took is met already
 		if err := x.fill(); err != nil {
 			return time.Time{}, "", err
 		}
@@ -141,8 +145,15 @@ func (t *Task) Upcoming(until time.Time, n int) (keys []string) {
 	return keys
 }
 
-// Pop takes the earliest deadline off.
-func (t *Task) Pop() { heap.Pop(&t.index.near) }
+// Pop takes the earliest deadline off, to run its row. What the row has once it is
+// committed is noted then, be it the same again.
+func (t *Task) Pop() {
+	d := heap.Pop(&t.index.near).(deadlineAt)
+	if t.index.popped == nil {
+		t.index.popped = map[string]bool{}
+	}
+	t.index.popped[d.key] = true
+}
 
 // Drop takes the earliest deadline off for good: its row no longer has it.
 func (t *Task) Drop() {

@@ -260,3 +260,125 @@ func TestManyDeadlines(t *testing.T) {
 		t.Errorf("%d deadlines came, want %d", n, len(at))
 	}
 }
+
+// TestDeadlineKept: a row that is run at its deadline and keeps it is due once more.
+func TestDeadlineKept(t *testing.T) {
+	store, task := reopen(t, t.TempDir())
+	defer closeStore(t, store)
+	commit := func(c Change) {
+		t.Helper()
+		if err := task.Commit([]Change{c}, Marker{Next: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := func(want time.Time) {
+		t.Helper()
+		if at, key, err := task.Next(); err != nil || !at.Equal(want) || !want.IsZero() && key != "Ra" {
+			t.Fatalf("next is %v of %q, %v, want %v", at, key, err, want)
+		}
+	}
+	next(time.Time{}) // or the index is read from the disk later
+	commit(Change{Key: "Ra", Value: []byte("1"), Is: noon})
+	next(noon)
+	task.Pop()
+	commit(Change{Key: "Ra", Value: []byte("2"), Was: noon, Is: noon})
+	next(noon)
+	commit(Change{Key: "Ra", Value: []byte("3"), Was: noon, Is: noon})
+	next(noon)
+	task.Pop()
+	commit(Change{Key: "Ra", Value: []byte("4"), Was: noon})
+	next(time.Time{})
+}
+
+// TestAllThatWasReadIsMet: behind as many deadlines as one look at the disk takes,
+// all of them met and on their way there, the next is found at once.
+func TestAllThatWasReadIsMet(t *testing.T) {
+	dir := t.TempDir()
+	store, task := reopen(t, dir)
+	var armed, met []Change
+	for i := range nearLimit + 1 {
+		c := Change{Key: fmt.Sprintf("R%05d", i), Value: []byte("v"), Is: noon.Add(time.Duration(i) * time.Second)}
+		armed, met = append(armed, c), append(met, Change{Key: c.Key, Value: c.Value, Was: c.Is})
+	}
+	if err := task.Commit(armed, Marker{Next: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := task.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, store)
+	store, task = reopen(t, dir)
+	defer closeStore(t, store)
+	if err := task.Commit(met[:nearLimit], Marker{Next: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if at, key, err := task.Next(); err != nil || key != armed[nearLimit].Key {
+		t.Errorf("next is %v of %q, %v, want %q", at, key, err, armed[nearLimit].Key)
+	}
+}
+
+// TestDeletedAndMadeAnew: a row that comes back while its deletion is on its way to
+// the disk, and the rows there are being counted, is known to be there.
+func TestDeletedAndMadeAnew(t *testing.T) {
+	dir := t.TempDir()
+	store, task := reopen(t, dir)
+	commit := func(value []byte) {
+		t.Helper()
+		if err := task.Commit([]Change{{Key: "Ra", Value: value}}, Marker{Next: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit([]byte("1"))
+	if err := task.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, store)
+	store, task = reopen(t, dir)
+	defer closeStore(t, store)
+	store.aside.Wait()
+	task.before.Store(nil) // the count is yet to come
+	if err := task.GetAll([]string{"Ra"}, func(int, []byte) {}); err != nil {
+		t.Fatal(err)
+	}
+	task.cache.put("Ra", []byte("1")) // as if there were room for what was read
+	commit(nil)
+	task.start()
+	err := <-task.done
+	task.countKeys(task.marker.Incarnation, nil) // now, when it is off the disk
+	commit([]byte("2"))                          // before it is noted that the checkpoint has ended
+	task.done <- err
+	if err := task.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	task.Limit(Limits{}) // no room: the row is on disk alone
+	if v, err := task.Get("Ra"); err != nil || string(v) != "2" {
+		t.Errorf("the row is %q, %v", v, err)
+	}
+}
+
+// TestManyAtOneInstant: deadlines that are all at one instant stay in memory, and
+// are not sorted anew with each that comes.
+func TestManyAtOneInstant(t *testing.T) {
+	store, task := reopen(t, t.TempDir())
+	defer closeStore(t, store)
+	var changes []Change
+	for i := range 2 * nearMost {
+		changes = append(changes, Change{Key: fmt.Sprintf("R%06d", i), Value: []byte("v"), Is: noon})
+	}
+	if _, _, err := task.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if err := task.Commit(changes, Marker{Next: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if task.index.crowd <= nearMost {
+		t.Error("they are sorted with each that comes: with so many that is a minute")
+	}
+	for i := range changes {
+		at, key, err := task.Next()
+		if err != nil || !at.Equal(noon) || key != changes[i].Key {
+			t.Fatalf("%d: %v of %q, %v, want %q", i, at, key, err, changes[i].Key)
+		}
+		task.Pop()
+	}
+}

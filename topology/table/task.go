@@ -209,7 +209,9 @@ func (t *Task) Commit(changes []Change, to Marker) error {
 	for i := range changes {
 		c := &changes[i]
 		at := t.cache.cells[c.Key]
-		if at == nil { // what is in memory was added, or read from disk
+		// What is in memory was added, or read from disk. One that was deleted is
+		// neither: the count of what lies there may have missed it.
+		if at == nil || at.value == nil {
 			t.added.add(c.Key)
 		}
 		at = t.cache.set(at, c.Key, c.Value)
@@ -220,6 +222,7 @@ func (t *Task) Commit(changes []Change, to Marker) error {
 		t.pending.bytes += int64(len(c.Key) + len(c.Value))
 		t.index.change(c)
 	}
+	clear(t.index.popped)
 	t.evict()
 	to.Incarnation = t.marker.Incarnation
 	t.pending.to = to
