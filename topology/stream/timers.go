@@ -72,7 +72,11 @@ func (w *worker) fireNext(ctx context.Context, x *transaction, t *task, horizon 
 	}
 	due, err := t.deadline(r)
 	if err == nil && !due.Equal(at) {
-		t.table.Drop() // stale: the row has moved on
+		if r.touched { // moved on by this transaction, which may yet fail: its commit says what the row has
+			t.table.Pop()
+		} else {
+			t.table.Drop() // stale
+		}
 		return 0, true, nil
 	}
 	if err := t.open(r); err != nil {
