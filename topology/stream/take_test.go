@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -43,8 +45,8 @@ var echoing = topology.Service{
 	}))},
 }
 
-// benched is a worker with one task and no broker.
-func benched(b *testing.B) *worker {
+// benched is a worker of a service with one task and no broker.
+func benched(b testing.TB, service topology.Service) *worker {
 	b.Helper()
 	registry := srfake.New()
 	b.Cleanup(registry.Close)
@@ -69,7 +71,7 @@ func benched(b *testing.B) *worker {
 			{Name: "fraud", Owner: "risk", Key: "order", Events: []string{"FraudCleared"}},
 		}},
 	}
-	p, err := newPlan(c, echoing)
+	p, err := newPlan(c, service)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -98,29 +100,81 @@ func benched(b *testing.B) *worker {
 	return w
 }
 
+// hold is a record of the service's input; its score is its offset.
+func (w *worker) hold(b testing.TB, order string, offset int64, at time.Time) *kgo.Record {
+	b.Helper()
+	value, err := w.config.Wire.Encode("holds", &holdPlaced{
+		Envelope: schemas.Envelope{ID: schemas.FactID(order, strconv.FormatInt(offset, 10)), Type: "FraudHoldPlaced", Source: "bench", OccurredAt: at, Tenant: "acme", Order: order, CorrelationID: schemas.FactID("flow", order)},
+		Score:    int32(offset), Reason: "measured",
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return &kgo.Record{Topic: "holds", Offset: offset, Key: []byte("acme/" + order), Value: value}
+}
+
+func fetched(records ...*kgo.Record) kgo.Fetches {
+	return kgo.Fetches{{Topics: []kgo.FetchTopic{{Topic: "holds", Partitions: []kgo.FetchPartition{{Records: records}}}}}}
+}
+
+// TestParkedWhileTheOthersRun: an input that comes in the transaction in which what
+// is parked under its key is tried again waits for the next one, not for ever.
+func TestParkedWhileTheOthersRun(t *testing.T) {
+	wait := true
+	var ran []int32
+	w := benched(t, topology.Service{
+		Name: "risk", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
+		Sets: []topology.Set{topology.Keyed("", "order", "row", topology.On("FraudHoldPlaced", func(_ *score, e score, _ *topology.Turn) error {
+			if wait {
+				return topology.Park(time.Hour, "not yet")
+			}
+			ran = append(ran, e.Score)
+			return nil
+		}))},
+	})
+	now := &replayClock{Clock: w.config.Clock, now: time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)}
+	w.config.Clock = now
+	turn := func(polled ...*kgo.Record) {
+		t.Helper()
+		x := &transaction{began: time.Now()}
+		err := w.take(t.Context(), x, fetched(polled...), map[partition]int64{})
+		if err == nil {
+			err = w.fire(t.Context(), x)
+		}
+		if err == nil && !x.empty() {
+			err = x.apply(x.changelog(), time.Now())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range w.tasks {
+			at.release()
+		}
+	}
+	turn(w.hold(t, "web-1", 1, now.now))
+	wait, now.now = false, now.now.Add(time.Hour)
+	turn(w.hold(t, "web-1", 2, now.now))
+	turn()
+	if !slices.Equal(ran, []int32{1, 2}) {
+		t.Errorf("ran %v, want 1 and 2", ran)
+	}
+}
+
 // BenchmarkTake: what one record costs in the loop, without a broker: decode,
 // deduplicate, load, step, encode, and the change of memory and checkpoint. Every
 // order is one that was never seen.
 func BenchmarkTake(b *testing.B) {
-	w := benched(b)
+	w := benched(b, echoing)
 	t := w.tasks[taskID{"", 0}]
 	at, n := time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC), int64(0)
 	for b.Loop() {
 		b.StopTimer()
 		polled := make([]*kgo.Record, batchInputs)
 		for i := range polled {
-			order := fmt.Sprintf("web-%08d", n)
-			value, err := w.config.Wire.Encode("holds", &holdPlaced{
-				Envelope: schemas.Envelope{ID: schemas.FactID(order), Type: "FraudHoldPlaced", Source: "bench", OccurredAt: at, Tenant: "acme", Order: order, CorrelationID: schemas.FactID("flow", order)},
-				Score:    int32(n), Reason: "measured",
-			})
-			if err != nil {
-				b.Fatal(err)
-			}
-			polled[i] = &kgo.Record{Topic: "holds", Offset: n, Key: []byte("acme/" + order), Value: value}
+			polled[i] = w.hold(b, fmt.Sprintf("web-%08d", n), n, at)
 			n++
 		}
-		fetches := kgo.Fetches{{Topics: []kgo.FetchTopic{{Topic: "holds", Partitions: []kgo.FetchPartition{{Records: polled}}}}}}
+		fetches := fetched(polled...)
 		b.StartTimer()
 		x := &transaction{began: time.Now()}
 		if err := w.take(b.Context(), x, fetches, map[partition]int64{}); err != nil {
