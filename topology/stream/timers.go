@@ -165,7 +165,7 @@ func (w *worker) readUpTo(ctx context.Context, t *task, at, horizon time.Time) (
 	if w.config.Clock.Settled() {
 		return horizon, nil
 	}
-	if w.sampledAt.Before(at) && time.Since(w.askedAt) >= w.limits.EndSample {
+	if (w.sampledAt.Before(at) || !w.endsKnown(t)) && time.Since(w.askedAt) >= w.limits.EndSample {
 		if err := w.sample(ctx); err != nil {
 			return time.Time{}, err
 		}
@@ -198,23 +198,38 @@ func (w *worker) sample(ctx context.Context) error {
 	sampled := map[partition]int64{}
 	for topic, ps := range ends {
 		for p, o := range ps {
-			sampled[partition{topic, p}] = o.Offset
+			if o.Err == nil {
+				sampled[partition{topic, p}] = o.Offset
+			}
 		}
 	}
 	w.sampled, w.sampledAt = sampled, now
 	return nil
 }
 
+// endsKnown is false where the broker did not say where each of the task's inputs
+// ends: a partition between two leaders has none.
+func (w *worker) endsKnown(t *task) bool {
+	return !slices.ContainsFunc(t.set.inputs, func(topic string) bool {
+		_, known := w.sampled[partition{topic, t.id.partition}]
+		return !known
+	})
+}
+
 func (w *worker) caughtUp(t *task) bool { return w.lagging(t) == "" }
 
-// lagging names an input that is not yet read up to the sampled end.
+// lagging names an input that is not yet read up to the sampled end, or of which
+// that is not known.
 func (w *worker) lagging(t *task) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, topic := range t.set.inputs {
 		p := partition{topic, t.id.partition}
-		if w.positions[p] < w.sampled[p] {
-			return fmt.Sprintf("%s/%d at %d of %d", topic, p.n, w.positions[p], w.sampled[p])
+		switch end, known := w.sampled[p]; {
+		case !known:
+			return fmt.Sprintf("%s/%d, which does not say where it ends", topic, p.n)
+		case w.positions[p] < end:
+			return fmt.Sprintf("%s/%d at %d of %d", topic, p.n, w.positions[p], end)
 		}
 	}
 	return ""
