@@ -67,7 +67,7 @@ func (s *set) differ(key string, live, rebuilt []byte) string {
 	if !reflect.DeepEqual(was.state, is.state) {
 		what = append(what, "state: "+apart(was.state, is.state))
 	}
-	a, b := was.frame.canonical(s.remember), is.frame.canonical(s.remember)
+	a, b := was.frame.canonical(key, s.remember), is.frame.canonical(key, s.remember)
 	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
 	for i := range va.NumField() {
 		if x, y := va.Field(i).Interface(), vb.Field(i).Interface(); !reflect.DeepEqual(x, y) {
@@ -100,8 +100,11 @@ func excerpt(s string, from int) string {
 }
 
 // canonical is a frame without what hangs on the order in which inputs of
-// different topics came, or on how often one was tried.
-func (f frame) canonical(remember int) frame {
+// different topics came, or on how often one was tried, or says nothing.
+func (f frame) canonical(key string, remember int) frame {
+	if f.RecordKey == key[1:] { // as rows of before have it
+		f.RecordKey = ""
+	}
 	seen := slices.Collect(slices.Chunk(f.Seen, seenSize))
 	slices.SortFunc(seen, bytes.Compare)
 	f.Seen = slices.Concat(seen...)

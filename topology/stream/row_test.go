@@ -27,3 +27,28 @@ func TestFrameOfBefore(t *testing.T) {
 		}
 	}
 }
+
+// TestRecordKeyOfBefore: a row that names the key of its records although that is
+// its own means the same as one that does not; one of other records does not.
+func TestRecordKeyOfBefore(t *testing.T) {
+	s := rowsOf(t)
+	bytesOf := func(recordKey string) []byte {
+		r := &row{key: rowKey("acme/web-1")}
+		if err := s.decode(r, nil); err != nil {
+			t.Fatal(err)
+		}
+		r.frame.RecordKey = recordKey
+		var scratch []byte
+		b, err := s.encode(r, &scratch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	if what := s.differ(rowKey("acme/web-1"), bytesOf("acme/web-1"), bytesOf("")); what != "" {
+		t.Errorf("a row of before differs from the same of today: %s", what)
+	}
+	if what := s.differ(rowKey("acme/web-1"), bytesOf("acme/web-2"), bytesOf("")); what == "" {
+		t.Error("a row of another's records passes for the same")
+	}
+}
