@@ -92,8 +92,12 @@ func (e *effects) resume(t *task) error {
 	}
 	for _, key := range keys {
 		r, err := t.row(key)
-		if err != nil {
+		switch {
+		case r == nil:
 			return err
+		case err != nil: // it harms its own key alone
+			e.worker.log.Error("the intents of a damaged row stay in hand until it is mended: `troupe state rebuild` makes it anew", "set", t.set.full, "key", key[1:], "error", err)
+			continue
 		}
 		for _, in := range r.frame.Intents {
 			e.start(t, key, r.frame.envelope(), in, true)

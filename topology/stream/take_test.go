@@ -160,6 +160,29 @@ func TestParkedWhileTheOthersRun(t *testing.T) {
 	}
 }
 
+// TestDamagedRowWithIntents: a row that cannot be read harms its own key alone, also
+// where it has intents in hand: its task is taken up.
+func TestDamagedRowWithIntents(t *testing.T) {
+	w := benched(t, echoing)
+	at := w.tasks[taskID{"", 0}]
+	damaged, err := at.set.frame.Append(nil, &frame{InHand: true, Intents: []intent{{ID: "i", Effect: "score"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged = append(damaged, "no row"...)
+	if err := at.table.Commit([]table.Change{{Key: "Racme/web-1", Value: damaged, IsHand: true}}, table.Marker{Next: 1}); err != nil {
+		t.Fatal(err)
+	}
+	e := newEffects(w)
+	defer e.stop()
+	if err := e.resume(at); err != nil {
+		t.Errorf("the session would be built anew for ever: %v", err)
+	}
+	if r, err := at.row("Racme/web-1"); r == nil || err == nil {
+		t.Errorf("the row is read as %+v, %v: the test shows nothing", r, err)
+	}
+}
+
 // BenchmarkTake: what one record costs in the loop, without a broker: decode,
 // deduplicate, load, step, encode, and the change of memory and checkpoint. Every
 // order is one that was never seen.
