@@ -296,6 +296,10 @@ func (w *worker) unpark(ctx context.Context, x *transaction, t *task, r *row) er
 		if err := w.stageParked(x, t, r, n, nil); err != nil {
 			return err
 		}
+		if ends := r.dirty && r.staged == nil; ends && r.frame.parked() == 0 {
+			r.frame = frame{}
+			return nil
+		}
 		if err := w.restage(x, t, r); err != nil {
 			return err
 		}

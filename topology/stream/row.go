@@ -135,6 +135,15 @@ func (f *frame) deadline() time.Time {
 	return time.UnixMilli(next).UTC()
 }
 
+// ended is what is left of the frame of a row that ends: what is parked under its
+// key is yet to be run.
+func (f *frame) ended() frame {
+	if f.parked() == 0 {
+		return frame{}
+	}
+	return frame{ParkedFrom: f.ParkedFrom, ParkedTo: f.ParkedTo, ParkedUntil: f.ParkedUntil}
+}
+
 func (f *frame) parked() int64 { return f.ParkedTo - f.ParkedFrom }
 
 func (f *frame) arm(name, discriminator string, at time.Time) {

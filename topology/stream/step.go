@@ -101,12 +101,12 @@ func (w *worker) run(x *transaction, in *input) error {
 	if err == nil {
 		return nil
 	}
-	if derr := in.task.set.decode(r, r.current()); derr != nil {
-		return errDefect{errors.Join(err, derr)}
-	}
 	r.dirty, x.outputs = wasDirty, x.outputs[:outputs]
 	if first {
 		x.untouch()
+	}
+	if r.err = in.task.set.decode(r, r.current()); r.err != nil {
+		return errDefect{errors.Join(err, r.err)}
 	}
 	return err
 }
@@ -168,7 +168,7 @@ func (w *worker) step(x *transaction, in *input, r *row) error {
 	}
 	var staged []byte
 	if t.Outputs().Ends {
-		r.frame, r.state = frame{}, in.task.set.codec(r.key).New() // what comes after begins anew
+		r.frame, r.state = r.frame.ended(), in.task.set.codec(r.key).New() // what comes after begins anew
 	} else if staged, err = in.task.set.encode(r, &x.slab.scratch); err != nil {
 		return errDefect{err}
 	}

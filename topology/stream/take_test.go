@@ -117,24 +117,11 @@ func fetched(records ...*kgo.Record) kgo.Fetches {
 	return kgo.Fetches{{Topics: []kgo.FetchTopic{{Topic: "holds", Partitions: []kgo.FetchPartition{{Records: records}}}}}}
 }
 
-// TestParkedWhileTheOthersRun: an input that comes in the transaction in which what
-// is parked under its key is tried again waits for the next one, not for ever.
-func TestParkedWhileTheOthersRun(t *testing.T) {
-	wait := true
-	var ran []int32
-	w := benched(t, topology.Service{
-		Name: "risk", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
-		Sets: []topology.Set{topology.Keyed("", "order", "row", topology.On("FraudHoldPlaced", func(_ *score, e score, _ *topology.Turn) error {
-			if wait {
-				return topology.Park(time.Hour, "not yet")
-			}
-			ran = append(ran, e.Score)
-			return nil
-		}))},
-	})
-	now := &replayClock{Clock: w.config.Clock, now: time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)}
+// turns gives the worker a clock that is moved by hand, and runs turns of its loop.
+func (w *worker) turns(t *testing.T) (turn func(...*kgo.Record), now *replayClock) {
+	now = &replayClock{Clock: w.config.Clock, now: time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)}
 	w.config.Clock = now
-	turn := func(polled ...*kgo.Record) {
+	return func(polled ...*kgo.Record) {
 		t.Helper()
 		x := &transaction{began: time.Now()}
 		err := w.take(t.Context(), x, fetched(polled...), map[partition]int64{})
@@ -150,7 +137,56 @@ func TestParkedWhileTheOthersRun(t *testing.T) {
 		for _, at := range w.tasks {
 			at.release()
 		}
+	}, now
+}
+
+// TestParkedBehindTheEnd: where an input that was parked ends its row, what is
+// parked behind it is run all the same, and the row is gone.
+func TestParkedBehindTheEnd(t *testing.T) {
+	wait := true
+	var ran []int32
+	w := benched(t, topology.Service{
+		Name: "risk", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
+		Sets: []topology.Set{topology.Keyed("", "order", "row", topology.On("FraudHoldPlaced", func(_ *score, e score, turn *topology.Turn) error {
+			if wait {
+				return topology.Park(time.Hour, "not yet")
+			}
+			ran = append(ran, e.Score)
+			turn.End()
+			return nil
+		}))},
+	})
+	turn, now := w.turns(t)
+	for n := range int64(2) { // the second time as the first
+		wait = true
+		turn(w.hold(t, "web-1", 3*n+1, now.now), w.hold(t, "web-1", 3*n+2, now.now), w.hold(t, "web-1", 3*n+3, now.now))
+		wait, now.now = false, now.now.Add(time.Hour)
+		turn()
+		if b, err := w.tasks[taskID{"", 0}].table.Get("Racme/web-1"); b != nil || err != nil {
+			t.Errorf("the row has not ended: %q, %v", b, err)
+		}
 	}
+	if want := []int32{1, 2, 3, 4, 5, 6}; !slices.Equal(ran, want) {
+		t.Errorf("ran %v, want %v", ran, want)
+	}
+}
+
+// TestParkedWhileTheOthersRun: an input that comes in the transaction in which what
+// is parked under its key is tried again waits for the next one, not for ever.
+func TestParkedWhileTheOthersRun(t *testing.T) {
+	wait := true
+	var ran []int32
+	w := benched(t, topology.Service{
+		Name: "risk", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
+		Sets: []topology.Set{topology.Keyed("", "order", "row", topology.On("FraudHoldPlaced", func(_ *score, e score, _ *topology.Turn) error {
+			if wait {
+				return topology.Park(time.Hour, "not yet")
+			}
+			ran = append(ran, e.Score)
+			return nil
+		}))},
+	})
+	turn, now := w.turns(t)
 	turn(w.hold(t, "web-1", 1, now.now))
 	wait, now.now = false, now.now.Add(time.Hour)
 	turn(w.hold(t, "web-1", 2, now.now))
