@@ -81,6 +81,9 @@ func (c *changelogs) hungIn(ctx context.Context, s *span) (hung []kadm.Described
 	return hung, err
 }
 
+// errNoAnswer says that a broker answered, but not for what it was asked.
+var errNoAnswer = errors.New("no answer")
+
 // transactions is where coordinators keep what they know. Whoever leads one of its
 // partitions is the coordinator of the transactional IDs that belong there.
 const transactions = "__transaction_state"
@@ -107,7 +110,10 @@ func (c *changelogs) coordinators(ctx context.Context, s *span) (map[int32]int32
 	leaders := map[int32]int32{}
 	for partition, id := range ids {
 		d, answered := described[id]
-		if !answered || d.Err != nil && !errors.Is(d.Err, kerr.TransactionalIDNotFound) {
+		if !answered {
+			d.Err = errNoAnswer
+		}
+		if d.Err != nil && !errors.Is(d.Err, kerr.TransactionalIDNotFound) {
 			return nil, fmt.Errorf("the coordinator of %s/%d does not answer for it: %w", transactions, partition, d.Err)
 		}
 		leaders[int32(partition)] = d.Coordinator
@@ -176,13 +182,18 @@ func (c *changelogs) coordinated(ctx context.Context, txn openTxn, s *span) (boo
 	}
 	for name := range listed {
 		described, err := c.adm.DescribeTransactions(ctx, name)
-		if err == nil {
-			err = described[name].Err
+		d, answered := described[name]
+		switch {
+		case err != nil:
+		case !answered:
+			err = errNoAnswer
+		default:
+			err = d.Err
 		}
 		if err != nil {
 			return false, fmt.Errorf("describe the transaction of %s: %w", name, err)
 		}
-		if d := described[name]; d.Topics.Lookup(s.topic, s.partition) || d.ProducerEpoch == txn.epoch {
+		if d.Topics.Lookup(s.topic, s.partition) || d.ProducerEpoch == txn.epoch {
 			return true, nil
 		}
 	}
