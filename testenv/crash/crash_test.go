@@ -26,12 +26,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"troupe/schemas"
 	"troupe/testenv/broker"
 	"troupe/testenv/check"
+	"troupe/testenv/probe"
 	"troupe/testenv/scan"
 	"troupe/topology"
-	"troupe/topology/partner"
 	"troupe/topology/stream"
 	"troupe/topology/table"
 )
@@ -88,7 +87,7 @@ func TestCrashes(t *testing.T) {
 		t.Fatal(err)
 	}
 	inputs, facts := s.conclude(l)
-	t.Logf("%v; %d orders, %d inputs, %d facts", done, l.made, inputs, facts)
+	t.Logf("%v; %d orders, %d inputs, %d facts", done, l.Made, inputs, facts)
 }
 
 // conclude lets all that is owed come, stops everything and judges it.
@@ -96,7 +95,7 @@ func (s *site) conclude(l *load) (inputs, facts int) {
 	s.t.Helper()
 	s.heal()
 	s.settle()
-	if err := l.probe(s.t.Context()); err != nil { // what each key has in memory, it says once more
+	if err := l.last(s.t.Context()); err != nil { // what each key has in memory, it says once more
 		s.t.Fatal(err)
 	}
 	s.settle()
@@ -104,7 +103,7 @@ func (s *site) conclude(l *load) (inputs, facts int) {
 		p.end(s.t)
 	}
 	h := s.read() // what came after all was there is one too many
-	wrong := h.judge()
+	wrong := h.Wrong(true)
 	for _, v := range slices.Concat(s.audit(h, l.acknowledged), s.rows(h)) {
 		wrong = append(wrong, v.String())
 	}
@@ -114,10 +113,10 @@ func (s *site) conclude(l *load) (inputs, facts int) {
 		}
 	}
 	s.verify()
-	for _, in := range h.inputs {
+	for _, in := range h.Inputs {
 		inputs += len(in)
 	}
-	for _, f := range h.facts {
+	for _, f := range h.Facts {
 		facts += len(f)
 	}
 	return inputs, facts
@@ -168,7 +167,7 @@ func newSite(t *testing.T, nodes int) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := stream.Apply(t.Context(), c, []topology.Service{service(partner.Client{})}); err != nil {
+	if _, err := stream.Apply(t.Context(), c, []topology.Service{service("")}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -337,7 +336,7 @@ func (s *site) settle() {
 	s.t.Helper()
 	began := time.Now()
 	for {
-		left := s.read().missing()
+		left := s.read().Missing()
 		if left <= 0 {
 			s.t.Logf("all had come %v after the last fault", time.Since(began).Round(time.Second))
 			return
@@ -388,44 +387,33 @@ func (s *site) open() (out []string) {
 // topics are those that the subject and its load write to, and what is theirs to
 // keep: the changelogs.
 var (
-	told  = []string{"holds", "counts", "risk.inbox", "risk.tally.inbox", "risk.dead"}
-	state = []string{"risk.state", "risk.tally.state"}
+	told  = []string{probe.Inputs, probe.Facts, probe.Inbox, probe.HopInbox, probe.Dead}
+	state = []string{probe.State, probe.HopState}
 )
+
+// history is what the log holds, read committed.
+type history struct {
+	*probe.History
+	records []check.Record // all of it
+	told    map[string][]check.Told
+}
 
 // read reads what lies on the topics now, read committed.
 func (s *site) read() history {
 	s.t.Helper()
-	h := history{inputs: map[string][]int32{}, facts: map[string][]fact{}, told: map[string][]check.Told{}}
-	seen := map[string]bool{}
+	h := history{History: probe.NewHistory(), told: map[string][]check.Told{}}
 	open := s.opener()
 	s.scan(scan.Config{Prefix: s.place.prefix, Topics: told}, func(r check.Record) {
-		if strings.HasSuffix(r.Topic, ".dead") {
+		if r.Topic == probe.Dead {
 			s.t.Errorf("a dead letter of %q", r.Key)
 			return
 		}
-		e, values := open(r)
+		e := open(r)
+		h.Add(r.Topic, r.Key, e)
 		h.records = append(h.records, brief(r))
-		h.told[r.Topic] = append(h.told[r.Topic], e)
-		order := orderOf(r.Key)
-		switch r.Topic {
-		case "holds":
-			if !seen[e.ID] {
-				h.inputs[order] = append(h.inputs[order], values["score"].(int32))
-			}
-			seen[e.ID] = true
-		case "counts":
-			by, about, err := parse(values["basis"].(string))
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			h.facts[order] = append(h.facts[order], fact{e.ID, by, about, values["score"].(int32)})
-		}
+		h.told[r.Topic] = append(h.told[r.Topic], check.Told{Record: brief(r), ID: e.ID, Cause: e.Cause})
 	})
 	return h
-}
-
-func orderOf(key []byte) string {
-	return strings.TrimPrefix(strings.TrimPrefix(string(key), "hop/"), "acme/")
 }
 
 // brief is a record with the digest of its value in its place: a long run has
@@ -452,30 +440,22 @@ func (s *site) scan(c scan.Config, each func(check.Record)) {
 }
 
 // opener opens records of the subject.
-func (s *site) opener() func(check.Record) (check.Told, map[string]any) {
+func (s *site) opener() func(check.Record) probe.Event {
 	s.t.Helper()
 	wire, err := wireOf(s.place)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	readers := map[string]*schemas.FieldReader{}
-	for event, fields := range map[string][]string{
-		"FraudHoldPlaced": {"score"}, "FraudReviewed": {"score"}, "FraudScored": {"score"}, "FraudCleared": {"score", "basis"}, "FraudRejected": {"score", "basis"},
-	} {
-		if readers[event], err = schemas.NewFieldReader(wire, event, fields); err != nil {
-			s.t.Fatal(err)
-		}
+	reader, err := probe.NewReader(wire)
+	if err != nil {
+		s.t.Fatal(err)
 	}
-	return func(r check.Record) (check.Told, map[string]any) {
-		frame, err := wire.Open(s.t.Context(), r.Value)
+	return func(r check.Record) probe.Event {
+		e, err := reader.Open(s.t.Context(), r.Value)
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		e, values, err := readers[frame.Type].Decode(frame)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		return check.Told{Record: brief(r), ID: e.ID, Cause: e.CausationID}, values
+		return e
 	}
 }
 
@@ -484,29 +464,30 @@ func (s *site) audit(h history, acknowledged []string) (wrong []check.Violation)
 	s.t.Helper()
 	var log []check.Record
 	var aborted []check.Told
-	values := map[string]check.Told{} // of what was not committed, by its place
+	events := map[string]check.Told{} // by their place, also those that are not committed
 	open := s.opener()
 	at := func(r check.Record) string { return fmt.Sprint(r.Topic, r.Partition, r.Offset) }
 	s.scan(scan.Config{Prefix: s.place.prefix, Topics: slices.Concat(told, state), Raw: true}, func(r check.Record) {
 		if r.Marker == check.NoMarker && slices.Contains(told, r.Topic) {
-			values[at(r)], _ = open(r)
+			e := open(r)
+			events[at(r)] = check.Told{Record: brief(r), ID: e.ID, Cause: e.Cause}
 		}
 		log = append(log, brief(r))
 	})
 	fates := check.Settle(log)
 	s.t.Logf("%d records are committed, %d aborted, %d open", len(fates.Committed), len(fates.Aborted), len(fates.Open))
 	for _, r := range fates.Aborted {
-		if e, ok := values[at(r)]; ok {
+		if e, ok := events[at(r)]; ok {
 			aborted = append(aborted, e)
 		}
 	}
 	fates.Committed = slices.DeleteFunc(fates.Committed, func(r check.Record) bool { return slices.Contains(state, r.Topic) })
 	s.scan(scan.Config{Topics: []string{offsets}, Raw: true}, func(r check.Record) { log = append(log, brief(r)) })
-	causes := slices.Concat(h.told["holds"], h.told["risk.inbox"], h.told["risk.tally.inbox"])
+	causes := slices.Concat(h.told[probe.Inputs], h.told[probe.Inbox], h.told[probe.HopInbox])
 	return slices.Concat(
 		check.Read(fates, h.records), check.Hanging(fates), check.Together(log, roleOf),
-		check.Once(h.told["counts"]), check.Kept(acknowledged, h.told["holds"]),
-		check.Caused(h.told["counts"], causes, aborted), check.Caused(h.told["risk.tally.inbox"], causes, aborted),
+		check.Once(h.told[probe.Facts]), check.Kept(acknowledged, h.told[probe.Inputs]),
+		check.Caused(h.told[probe.Facts], causes, aborted), check.Caused(h.told[probe.HopInbox], causes, aborted),
 	)
 }
 
@@ -521,37 +502,24 @@ func roleOf(topic string) check.Role {
 		return check.Offsets
 	case slices.Contains(state, topic):
 		return check.State
-	case topic == "counts" || topic == "risk.tally.inbox":
+	case topic == probe.Facts || topic == probe.HopInbox:
 		return check.Output
 	}
 	return check.NoRole
 }
 
 // rows compares the changelogs with what the inputs come to.
-func (s *site) rows(h history) (wrong []check.Violation) {
+func (s *site) rows(h history) []check.Violation {
 	s.t.Helper()
 	c, err := config(s.place)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	of := service(partner.Client{})
-	main, err := stream.Rows(s.t.Context(), c, of, "")
+	wrong, err := h.WrongRows(s.t.Context(), c)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	hops, err := stream.Rows(s.t.Context(), c, of, "tally")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	wantMain, wantHops := h.rows()
-	haveMain, haveHops := map[string]row{}, map[string]tally{}
-	for key, state := range main {
-		haveMain[orderOf([]byte(key))] = *state.(*row)
-	}
-	for key, state := range hops {
-		haveHops[orderOf([]byte(key))] = *state.(*tally)
-	}
-	return slices.Concat(check.Rows("the changelog", wantMain, haveMain), check.Rows("the changelog behind the hop", wantHops, haveHops))
+	return wrong
 }
 
 // verify compares what each process has left on its disk with the changelogs.
@@ -669,37 +637,5 @@ func TestScheduleIsOfItsSeed(t *testing.T) {
 	a, b := schedule(7, 100, 3, 3), schedule(7, 100, 3, 3)
 	if !reflect.DeepEqual(a, b) || reflect.DeepEqual(a, schedule(8, 100, 3, 3)) {
 		t.Error("a seed that fails cannot be played again")
-	}
-}
-
-// TestJudge plants each wrong that a crash can do.
-func TestJudge(t *testing.T) {
-	good := func() history {
-		h := history{inputs: map[string][]int32{}, facts: map[string][]fact{}}
-		for n := range int32(7) {
-			h.inputs["a"] = append(h.inputs["a"], n+1)
-			h.facts["a"] = append(h.facts["a"], fact{fmt.Sprint("s", n), byStep, n + 1, n + 1}, fact{fmt.Sprint("h", n), byHop, n + 1, n + 1})
-		}
-		h.facts["a"] = append(h.facts["a"], fact{"t", byTimer, 1, 1}, fact{"e", byEffect, 7, 1})
-		return h
-	}
-	if wrong := good().judge(); len(wrong) > 0 || good().missing() != 0 {
-		t.Fatal(wrong)
-	}
-	for name, spoil := range map[string]func(*history){
-		"lost":         func(h *history) { h.facts["a"] = h.facts["a"][1:] },
-		"done twice":   func(h *history) { h.facts["a"] = append(h.facts["a"], fact{"s9", byStep, 7, 8}) },
-		"reordered":    func(h *history) { f := h.facts["a"]; f[0].about, f[2].about = f[2].about, f[0].about },
-		"aborted read": func(h *history) { h.facts["a"] = append(h.facts["a"], fact{"s9", byStep, 1003, 8}) },
-		"out of air":   func(h *history) { h.facts["b"] = []fact{{"x", byStep, 1, 1}} },
-		"torn":         func(h *history) { h.facts["a"][2].count = 1 }, // the output is there, the state was lost
-		"timer lost":   func(h *history) { h.facts["a"] = h.facts["a"][:len(h.facts["a"])-2] },
-		"called twice": func(h *history) { h.facts["a"] = append(h.facts["a"], fact{"e2", byEffect, 7, 2}) },
-	} {
-		h := good()
-		spoil(&h)
-		if len(h.judge()) == 0 {
-			t.Errorf("%s: nobody noticed", name)
-		}
 	}
 }

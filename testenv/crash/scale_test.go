@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"troupe/testenv/check"
+	"troupe/testenv/probe"
 	"troupe/testenv/scan"
 )
 
@@ -109,7 +110,7 @@ func (s *site) group() *group {
 
 // look says who has what, and which tasks have two owners.
 func (g *group) look() (stable bool, members int, has owners, split []string) {
-	name := g.s.place.prefix + "risk"
+	name := g.s.place.prefix + probe.Name
 	groups, err := g.adm.DescribeGroups(g.s.t.Context(), name)
 	if err != nil {
 		return false, 0, nil, nil // the next look will tell
@@ -122,9 +123,9 @@ func (g *group) look() (stable bool, members int, has owners, split []string) {
 		}
 		instance := strings.Split(m.ClientID, ".")
 		for _, topic := range assigned.Topics {
-			set := "risk"
-			if strings.HasPrefix(topic.Topic, g.s.place.prefix+"risk.tally.") {
-				set = "risk.tally"
+			set := probe.Name
+			if strings.HasPrefix(topic.Topic, g.s.place.prefix+probe.Behind+".") {
+				set = probe.Behind
 			}
 			for _, p := range topic.Partitions {
 				of, me := task{set, p}, instance[len(instance)-2]
@@ -198,17 +199,13 @@ func (s *site) pauses(changes []change) string {
 	s.t.Helper()
 	told := map[task][]time.Time{}
 	open := s.opener()
-	s.scan(scan.Config{Prefix: s.place.prefix, Topics: []string{"counts"}}, func(r check.Record) {
-		_, values := open(r)
-		by, _, err := parse(values["basis"].(string))
-		if err != nil {
-			s.t.Fatal(err)
+	s.scan(scan.Config{Prefix: s.place.prefix, Topics: []string{probe.Facts}}, func(r check.Record) {
+		by := open(r).By
+		of := task{probe.Name, r.Partition}
+		if by == probe.ByHop {
+			of.set = probe.Behind
 		}
-		of := task{"risk", r.Partition}
-		if by == byHop {
-			of.set = "risk.tally"
-		}
-		if by == byStep || by == byHop {
+		if by == probe.ByStep || by == probe.ByHop {
 			told[of] = append(told[of], r.At)
 		}
 	})

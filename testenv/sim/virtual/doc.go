@@ -8,8 +8,8 @@
 //	process   a life of services, on a disk, a clock and a link of its own
 //	link      its way to the network: slow, silent, cut, stopped; answers that are lost
 //	fault     the schedule: kills at any point of the loop, zombies, refusals, clocks
-//	probe     a service beside the estate's of which it is known to the last fact
-//	          what must become of its inputs; load writes them
+//	load      writes inputs of the probe (testenv/probe), a service beside the estate's
+//	          of which it is known to the last fact what must become of them
 //	judge     the estate's invariants, the probe's facts and rows, disks beside
 //	          changelogs, transactions that hang, rows that wait for what is over
 //	harm      planted bugs, done from outside: on the wire, in a service's value

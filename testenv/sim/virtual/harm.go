@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"troupe/testenv/probe"
 	"troupe/topology"
 )
 
@@ -79,7 +80,7 @@ func ofProbe[R any, P interface {
 }](change func(P)) rewrite {
 	return func(m message, b []byte) []byte {
 		r := P(new(R))
-		if m.key != r.Key() || m.who != probePrefix+"risk.0.0" && m.who != probePrefix+"risk.1.0" {
+		if m.key != r.Key() || m.who != probePrefix+probe.Name+".0.0" && m.who != probePrefix+probe.Name+".1.0" {
 			return b
 		}
 		at := nameAt + len(m.who)
@@ -169,7 +170,7 @@ func loseTimers(s topology.Service) topology.Service {
 		sets[i].Handlers = append([]topology.Handler(nil), sets[i].Handlers...)
 		for j := range sets[i].Handlers {
 			h := &sets[i].Handlers[j]
-			if h.Trigger != topology.OnTimer || s.Name != "risk" {
+			if h.Trigger != topology.OnTimer || s.Name != probe.Name {
 				continue
 			}
 			step := h.Apply

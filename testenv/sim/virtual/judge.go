@@ -14,9 +14,9 @@ import (
 
 	"troupe/schemas"
 	"troupe/testenv/check"
+	"troupe/testenv/probe"
 	"troupe/testenv/scan"
 	"troupe/topology"
-	"troupe/topology/partner"
 	"troupe/topology/stream"
 	"troupe/topology/table"
 )
@@ -36,8 +36,8 @@ func (s *site) judge(ctx context.Context, whole bool) error {
 	if err != nil {
 		return fmt.Errorf("judge the probe: %w", err)
 	}
-	for _, w := range h.wrong(whole) {
-		s.fail("%s", w)
+	for _, w := range h.Wrong(whole) {
+		s.fail("probe: %s", w)
 	}
 	return nil
 }
@@ -151,43 +151,27 @@ func (f *facts) gaps() (out []string) {
 }
 
 // readProbe reads what lies on the probe's topics.
-func (s *site) readProbe(ctx context.Context, c stream.Config) (history, error) {
-	h := history{inputs: map[string][]int32{}, facts: map[string][]fact{}}
-	sc, err := scan.New(ctx, scan.Config{Brokers: c.Brokers, Options: c.Options, Prefix: probePrefix, Topics: []string{"holds", "counts", "risk.dead"}})
+func (s *site) readProbe(ctx context.Context, c stream.Config) (*probe.History, error) {
+	sc, err := scan.New(ctx, scan.Config{Brokers: c.Brokers, Options: c.Options, Prefix: probePrefix, Topics: []string{probe.Inputs, probe.Facts, probe.Dead}})
 	if err != nil {
-		return h, err
+		return nil, err
 	}
-	readers := map[string]*schemas.FieldReader{}
-	for event, fields := range map[string][]string{"FraudHoldPlaced": {"score"}, "FraudCleared": {"score", "basis"}, "FraudRejected": {"score", "basis"}} {
-		if readers[event], err = schemas.NewFieldReader(c.Wire, event, fields); err != nil {
-			return h, err
-		}
+	reader, err := probe.NewReader(c.Wire)
+	if err != nil {
+		return nil, err
 	}
-	seen := map[string]bool{}
+	h := probe.NewHistory()
 	return h, sc.Each(ctx, func(r check.Record) error {
-		if r.Topic == "risk.dead" {
+		if r.Topic == probe.Dead {
 			s.fail("probe: a dead letter of %q", r.Key)
 			return nil
 		}
-		frame, err := c.Wire.Open(ctx, r.Value)
+		e, err := reader.Open(ctx, r.Value)
 		if err != nil {
 			return err
 		}
-		e, values, err := readers[frame.Type].Decode(frame)
-		if err != nil {
-			return err
-		}
-		key, number := strings.TrimPrefix(string(r.Key), "hop/"), values["score"].(int32)
-		if r.Topic == "holds" {
-			if !seen[e.ID] {
-				h.inputs[key] = append(h.inputs[key], number)
-			}
-			seen[e.ID] = true
-			return nil
-		}
-		by, about, err := parseBasis(values["basis"].(string))
-		h.facts[key] = append(h.facts[key], fact{e.ID, by, about, number})
-		return err
+		h.Add(r.Topic, r.Key, e)
+		return nil
 	})
 }
 
@@ -219,26 +203,12 @@ func (s *site) judgeRows(ctx context.Context, c stream.Config) error {
 	if err != nil {
 		return err
 	}
-	c.Estate, c.Prefix = probeEstate(), probePrefix
-	service := probe(partner.Client{}, s.business.Now)
-	have, err := stream.Rows(ctx, c, service, "")
-	if err != nil {
-		return err
+	c.Estate, c.Prefix = probe.Estate(partitions), probePrefix
+	wrong, err := h.WrongRows(ctx, c)
+	for _, v := range wrong {
+		s.fail("probe: %v", v)
 	}
-	behind, err := stream.Rows(ctx, c, service, "hops")
-	if err != nil {
-		return err
-	}
-	for _, key := range slices.Sorted(maps.Keys(h.inputs)) {
-		row, hops := expectedRows(h.inputs[key])
-		if got, ok := have[key].(*counts); !ok || *got != row {
-			s.fail("probe: the row of %s is %+v, its inputs come to %+v", key, have[key], row)
-		}
-		if got, ok := behind["hop/"+key].(*hopCount); ok != (hops.Count > 0) || ok && *got != hops {
-			s.fail("probe: the row of hop/%s is %+v, its inputs come to %+v", key, behind["hop/"+key], hops)
-		}
-	}
-	return nil
+	return err
 }
 
 func (s *site) judgeDisk(ctx context.Context, c stream.Config, process, dir string) (err error) {

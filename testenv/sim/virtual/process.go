@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -16,6 +17,7 @@ import (
 
 	"troupe/schemas"
 	"troupe/services"
+	"troupe/testenv/probe"
 	"troupe/topology"
 	"troupe/topology/partner"
 	"troupe/topology/stream"
@@ -115,16 +117,18 @@ func (b *body) prepare(ctx context.Context, p *process) (run func() error, err e
 		return nil, err
 	}
 	b.door = door(b.runner, contexts)
-	c.Estate, c.Prefix, c.Wire, c.Store = probeEstate(), probePrefix, schemas.NewWire(s.catalogue, registry), b.stores[1]
-	caller := partner.Client{URL: s.caller, HTTP: &http.Client{Transport: b.link}}
-	probe, err := stream.New(ctx, c, s.harm.to([]topology.Service{probe(caller, b.clock.Now)}))
+	c.Estate, c.Prefix, c.Wire, c.Store = probe.Estate(partitions), probePrefix, schemas.NewWire(s.catalogue, registry), b.stores[1]
+	beside, err := stream.New(ctx, c, s.harm.to([]topology.Service{probe.Service(probe.Config{
+		World:     partner.Client{URL: s.caller, HTTP: &http.Client{Transport: b.link}},
+		RingAfter: 30 * time.Minute, ParkAfter: 20 * time.Minute, Now: b.clock.Now, // of business time
+	})}))
 	if err != nil {
 		return nil, err
 	}
 	return func() error {
 		var g errgroup.Group
 		g.Go(func() error { return b.runner.Run(ctx) })
-		g.Go(func() error { return probe.Run(ctx) })
+		g.Go(func() error { return beside.Run(ctx) })
 		return g.Wait()
 	}, nil
 }

@@ -19,15 +19,18 @@ import (
 	"troupe/services/edge"
 	"troupe/testenv/broker"
 	"troupe/testenv/inproc"
+	"troupe/testenv/probe"
 	"troupe/testenv/world"
 	"troupe/topology"
 	"troupe/topology/clock"
-	"troupe/topology/partner"
 	"troupe/topology/stream"
 )
 
 // partitions of every topic: enough for the processes to share.
 const partitions = 2
+
+// probePrefix is of the probe's names on the broker.
+const probePrefix = "probe."
 
 // limits are shorter than a production's, so that more of them pass in a run.
 var limits = stream.Limits{
@@ -236,9 +239,9 @@ func (s *site) makeTopics() error {
 			s.groups = append(s.groups, service.Name)
 		}
 	}
-	s.groups = append(s.groups, probePrefix+"risk")
-	c.Estate, c.Prefix = probeEstate(), probePrefix
-	_, err = stream.Apply(s.ctx, c, []topology.Service{probe(partner.Client{}, s.business.Now)})
+	s.groups = append(s.groups, probePrefix+probe.Name)
+	c.Estate, c.Prefix = probe.Estate(partitions), probePrefix
+	_, err = stream.Apply(s.ctx, c, []topology.Service{probe.Service(probe.Config{})})
 	return err
 }
 
