@@ -163,7 +163,6 @@ func (b *bench) sweep() {
 	}
 }
 
-// needsControl skips a test whose fault only the embedded broker can be told to
 // instance is one running process's worth of services.
 type instance struct {
 	b      *bench
@@ -300,6 +299,18 @@ func homeOf(order string) int32 {
 
 // publish writes an order as some producer of another team would.
 func (b *bench) publish(order string) { b.put(order, homeOf(order), b.framed(order)) }
+
+// publishAs writes an order once more, as an event of its own.
+func (b *bench) publishAs(order, id string) {
+	b.t.Helper()
+	m := placed(order)
+	m.ID = id
+	value, err := b.wire.Encode("orders", m)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.put(order, homeOf(order), value)
+}
 
 func (b *bench) put(order string, partition int32, value []byte) {
 	b.t.Helper()

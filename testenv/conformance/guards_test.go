@@ -382,16 +382,8 @@ func (b *bench) register(subject, text string) int {
 // whose offset would fence the first when it goes on.
 func TestStalledTimers(t *testing.T) {
 	b := newBench(t)
-	stall := newGate()
-	b.options = tap{asked: func(api kmsg.Key) {
-		if api == kmsg.Produce {
-			stall.pass()
-		}
-	}}.options()
 	service := counting(ringing, topology.Due("ring", onRing))
-	first := b.start("a", service)
-	t.Cleanup(stall.open)
-	b.options = nil
+	first, stall := b.startHeld("a", kmsg.Produce, service)
 	list := orders(20)
 	b.armed(list)
 	old := b.member()

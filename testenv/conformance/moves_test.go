@@ -27,26 +27,40 @@ func (b *bench) stateOf() string {
 	return groups[b.prefix+"fraud"].State
 }
 
+// startHeld starts an instance whose requests of a kind are held once the gate is shut.
+func (b *bench) startHeld(name string, at kmsg.Key, services ...topology.Service) (*instance, *gate) {
+	b.t.Helper()
+	g := newGate()
+	b.options = tap{asked: func(api kmsg.Key) {
+		if api == at {
+			g.pass()
+		}
+	}}.options()
+	i := b.start(name, services...)
+	b.options = nil
+	b.t.Cleanup(g.open)
+	return i, g
+}
+
+// caught lets a first order through the gate, and waits until the others are held
+// there.
+func (b *bench) caught(g *gate, list []string, where string) {
+	b.t.Helper()
+	b.publish(list[0])
+	b.settle()
+	g.shut.Store(true)
+	b.publishAll(list[1:])
+	await(b.t, g.arrived, where)
+}
+
 // TestRebalanceInTransaction, guards 1 and 8: another member comes while a
 // transaction is about to end. The tasks that go wait for that end, and whoever
 // gets them goes on behind it.
 func TestRebalanceInTransaction(t *testing.T) {
 	b := newBench(t)
-	ending := newGate()
-	b.options = tap{asked: func(api kmsg.Key) {
-		if api == kmsg.EndTxn {
-			ending.pass()
-		}
-	}}.options()
-	first := b.start("a", counting(clearing))
-	t.Cleanup(ending.open)
-	b.options = nil
+	first, ending := b.startHeld("a", kmsg.EndTxn, counting(clearing))
 	list := orders(40)
-	b.publish(list[0])
-	b.settle()
-	ending.shut.Store(true)
-	b.publishAll(list[1:20])
-	await(t, ending.arrived, "a transaction is about to end")
+	b.caught(ending, list[:20], "a transaction is about to end")
 	b.start("b", counting(clearing))
 	b.until("the group rebalances", func() bool { return b.stateOf() == "PreparingRebalance" })
 	b.publishAll(list[20:])
@@ -69,23 +83,10 @@ func TestZombie(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
 			b.limits.TransactionTimeout = shortTransaction
-			stall := newGate()
-			b.options = tap{asked: func(api kmsg.Key) {
-				if api == c.at {
-					stall.pass()
-				}
-			}}.options()
-			first := b.start("a", counting(clearing))
-			t.Cleanup(stall.open)
-			b.options = nil
+			first, stall := b.startHeld("a", c.at, counting(clearing))
 			list := orders(40)
-			b.publish(list[0])
-			b.settle()
-			old := b.member()
-			stall.shut.Store(true)
-			b.publishAll(list[1:20])
-			await(t, stall.arrived, "a transaction has begun")
-			b.expel(old)
+			b.caught(stall, list[:20], "a transaction has begun")
+			b.expel(b.member())
 			// What the zombie has produced hides what lies behind it until the broker
 			// gives its transaction up; the state and the inputs are not hidden.
 			b.start("b", counting(clearing))
@@ -123,13 +124,8 @@ func TestExpelledInTransaction(t *testing.T) {
 	b.start("a", counting(clearing))
 	t.Cleanup(produced.open)
 	list := orders(20)
-	b.publish(list[0])
-	b.settle()
-	old := b.member()
-	produced.shut.Store(true)
-	b.publishAll(list[1:])
-	await(t, produced.arrived, "a transaction has begun")
-	b.expel(old)
+	b.caught(produced, list, "a transaction has begun")
+	b.expel(b.member())
 	await(t, expelled.arrived, "the member has learned that it is none")
 	produced.open()
 	b.settle()
@@ -142,21 +138,9 @@ func TestExpelledInTransaction(t *testing.T) {
 func TestStopInTransaction(t *testing.T) {
 	b := newBench(t)
 	b.limits.TransactionTimeout, b.limits.RebalanceTimeout = 2*patience, 3*patience // or the broker might end it for us
-	stall := newGate()
-	b.options = tap{asked: func(api kmsg.Key) {
-		if api == kmsg.Produce {
-			stall.pass()
-		}
-	}}.options()
-	first := b.start("a", counting(clearing))
-	t.Cleanup(stall.open)
-	b.options = nil
+	first, stall := b.startHeld("a", kmsg.Produce, counting(clearing))
 	list := orders(20)
-	b.publish(list[0])
-	b.settle()
-	stall.shut.Store(true)
-	b.publishAll(list[1:])
-	await(t, stall.arrived, "a transaction has begun")
+	b.caught(stall, list, "a transaction has begun")
 	first.stop()
 	stall.open()
 	first.end()
@@ -177,15 +161,14 @@ func TestStopInDoubt(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
 			doubt := newGate()
-			var armed atomic.Bool
 			b.options = tap{
 				asked: func(api kmsg.Key) {
-					if api == c.at && api == kmsg.LeaveGroup && armed.Load() {
+					if api == c.at && api == kmsg.LeaveGroup {
 						doubt.pass()
 					}
 				},
 				answered: func(api kmsg.Key, answer []byte) {
-					if api != kmsg.EndTxn || !armed.Load() {
+					if api != kmsg.EndTxn || !doubt.shut.Load() {
 						return
 					}
 					if api == c.at {
@@ -199,21 +182,12 @@ func TestStopInDoubt(t *testing.T) {
 			t.Cleanup(doubt.open)
 			b.options = nil
 			list := orders(20)
-			b.publish(list[0])
-			b.settle()
-			doubt.shut.Store(true)
-			armed.Store(true)
-			b.publishAll(list[1:])
-			await(t, doubt.arrived, "a transaction is in doubt")
+			b.caught(doubt, list, "a transaction is in doubt")
 			first.stop()
 			doubt.open()
 			first.end()
-			if !d.says("the last session before the stop failed") || !d.says("not a clear yes") {
-				t.Errorf("no transaction was in doubt: the test shows nothing: %s", d.lines.String())
-			}
-			again := b.start("a", counting(clearing))
-			b.settle()
-			again.end()
+			d.tells(t, "the last session before the stop failed", "not a clear yes")
+			b.clears("a", nil)
 			b.each(list)
 			b.agrees("a", len(list))
 		})
@@ -289,15 +263,7 @@ func TestParkedOutliveTheProcess(t *testing.T) {
 				return nil
 			})
 			first := b.start("a", service)
-			again := func(n int) {
-				m := placed("web-1")
-				m.ID = schemas.FactID("again", strconv.Itoa(n))
-				value, err := b.wire.Encode("orders", m)
-				if err != nil {
-					t.Fatal(err)
-				}
-				b.put("web-1", homeOf("web-1"), value)
-			}
+			again := func(n int) { b.publishAs("web-1", schemas.FactID("again", strconv.Itoa(n))) }
 			for n := range 3 {
 				again(n + 1)
 			}

@@ -170,13 +170,7 @@ func TestRebuildByRecord(t *testing.T) {
 	list := orders(8)
 	for n := range 3 {
 		for _, o := range list {
-			m := placed(o)
-			m.ID = schemas.FactID("placed", o, strconv.Itoa(n))
-			value, err := b.wire.Encode("orders", m)
-			if err != nil {
-				t.Fatal(err)
-			}
-			b.put(o, homeOf(o), value)
+			b.publishAs(o, schemas.FactID("placed", o, strconv.Itoa(n)))
 		}
 		b.until("each has rung", func() bool { return len(b.read("fraud")) == (n+1)*len(list) })
 	}

@@ -46,17 +46,33 @@ func (b *bench) diary() *diary {
 	return d
 }
 
+// tells fails a test unless all the words were logged.
+func (d *diary) tells(t *testing.T, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		if !d.says(w) {
+			t.Errorf("nobody logs %q, so the test shows nothing: %s", w, d.lines.String())
+		}
+	}
+}
+
 const wiped = "restoring from the changelog's start"
 
 // ran is a bench on which an instance has cleared orders and has stopped cleanly.
 func ran(t *testing.T, list []string) *bench {
 	t.Helper()
 	b := newBench(t)
-	i := b.start("a", counting(clearing))
+	b.clears("a", list)
+	return b
+}
+
+// clears has an instance run until it has cleared orders, and stops it cleanly.
+func (b *bench) clears(name string, list []string) {
+	b.t.Helper()
+	i := b.start(name, counting(clearing))
 	b.publishAll(list)
 	b.settle()
 	i.end()
-	return b
 }
 
 // agrees says that an instance's disk, once it has stopped, is what its changelog
@@ -89,16 +105,10 @@ func (b *bench) tamper(name string, partition int32, change func(*table.Task) er
 func TestRestoreFromMarker(t *testing.T) {
 	first, second := orders(20), []string{"b-0", "b-1", "b-2", "b-3", "b-4", "b-5", "b-6", "b-7"}
 	b := ran(t, first)
-	other := b.start("b", counting(clearing))
-	b.publishAll(second)
-	b.settle()
-	other.end()
+	b.clears("b", second)
 	d := b.diary()
-	again := b.start("a", counting(clearing))
-	b.publishAll(slices.Concat(first, second)) // all seen before
-	b.settle()
+	b.clears("a", slices.Concat(first, second)) // all seen before
 	b.each(slices.Concat(first, second))
-	again.end()
 	b.agrees("a", len(first)+len(second))
 	if d.says(wiped) {
 		t.Error("it began anew although its checkpoint could be gone on from")
@@ -121,10 +131,7 @@ func TestRestoreFromATornCheckpoint(t *testing.T) {
 		})
 		return errors.Join(err, task.Commit(torn[:len(torn)/2], m))
 	})
-	again := b.start("a", counting(clearing))
-	b.publishAll(list)
-	b.settle()
-	again.end()
+	b.clears("a", list)
 	b.each(list)
 	b.agrees("a", len(list))
 }
@@ -142,15 +149,10 @@ func TestRestoreFromARecreatedChangelog(t *testing.T) {
 		return err == nil && errors.Is(topics.Error(), kerr.UnknownTopicOrPartition)
 	})
 	d := b.diary()
-	again := b.start("a", counting(clearing))
 	fresh := b.oneEach("new-")
-	b.publishAll(fresh)
-	b.settle()
-	again.end()
+	b.clears("a", fresh)
 	b.agrees("a", len(fresh))
-	if !d.says(wiped) || !d.says("made anew") {
-		t.Errorf("the log does not say why it began anew: %s", d.lines.String())
-	}
+	d.tells(t, wiped, "made anew")
 }
 
 // TestRestoreFromATruncatedChangelog: the changelog was cut behind the marker.
@@ -158,21 +160,13 @@ func TestRestoreFromARecreatedChangelog(t *testing.T) {
 func TestRestoreFromATruncatedChangelog(t *testing.T) {
 	list := orders(20)
 	b := ran(t, list)
-	other := b.start("b", counting(clearing))
-	b.publishAll(b.oneEach("b-")) // or the marker would lie at the cut, with nothing missed
-	b.settle()
-	other.end()
+	b.clears("b", b.oneEach("b-")) // or the marker would lie at the cut, with nothing missed
 	b.cut("fraud.state")
 	d := b.diary()
-	again := b.start("a", counting(clearing))
 	fresh := b.oneEach("new-")
-	b.publishAll(fresh)
-	b.settle()
-	again.end()
+	b.clears("a", fresh)
 	b.agrees("a", len(fresh))
-	if !d.says(wiped) || !d.says("begins at") {
-		t.Errorf("the log does not say why it began anew: %s", d.lines.String())
-	}
+	d.tells(t, wiped, "begins at")
 }
 
 // oneEach is an order for each partition.
@@ -221,15 +215,10 @@ func TestRestoreFromBeforeTheTombstones(t *testing.T) {
 		return task.Commit([]table.Change{{Key: "Racme/ghost", Value: []byte("its tombstone is gone")}}, m)
 	})
 	d := b.diary()
-	again := b.start("a", counting(clearing))
-	b.publishAll(list)
-	b.settle()
-	again.end()
+	b.clears("a", list)
 	b.each(list)
 	b.agrees("a", len(list))
-	if !d.says(wiped) || !d.says("tombstones are kept") {
-		t.Errorf("the log does not say why it began anew: %s", d.lines.String())
-	}
+	d.tells(t, wiped, "tombstones are kept")
 }
 
 // TestRestoreFromAChangelogThatIsCutMeanwhile: an offset goes after its reader has
@@ -246,14 +235,9 @@ func TestRestoreFromAChangelogThatIsCutMeanwhile(t *testing.T) {
 		}
 	}}.options()
 	d := b.diary()
-	again := b.start("a", counting(clearing))
 	fresh := b.oneEach("new-")
-	b.publishAll(fresh)
-	b.settle()
-	again.end()
-	if !d.says("cut while it was read") {
-		t.Fatalf("no restore was cut: the test shows nothing: %s", d.lines.String())
-	}
+	b.clears("a", fresh)
+	d.tells(t, "cut while it was read")
 	b.agrees("a", len(fresh))
 }
 
@@ -284,13 +268,7 @@ func TestRestoreIntoAnotherBinary(t *testing.T) {
 	b := ran(t, list)
 	i := b.start("a", newer)
 	for _, o := range list {
-		m := placed(o)
-		m.ID = schemas.FactID("again", o)
-		value, err := b.wire.Encode("orders", m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.put(o, homeOf(o), value)
+		b.publishAs(o, schemas.FactID("again", o))
 	}
 	b.settle()
 	i.end()
@@ -302,13 +280,7 @@ func TestRestoreIntoAnotherBinary(t *testing.T) {
 
 	before := len(b.read("fraud.dead"))
 	back := b.start("a", counting(clearing))
-	m := placed(list[0])
-	m.ID = schemas.FactID("yet again", list[0])
-	value, err := b.wire.Encode("orders", m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.put(list[0], homeOf(list[0]), value)
+	b.publishAs(list[0], schemas.FactID("yet again", list[0]))
 	if says := back.refuses(); !strings.Contains(says, "run the newer binary") {
 		t.Errorf("the older binary ends with %q, which does not say what to do", says)
 	}
@@ -354,20 +326,12 @@ func TestDamagedRow(t *testing.T) {
 				value = append(value[:9:9], bytes.Repeat([]byte{0xff}, 9)...)
 			}
 			b.sendTo("fraud.state", &kgo.Record{Partition: r.Partition, Key: r.Key, Value: value})
-			again := b.start("a", counting(clearing))
-			b.publishAll(list)
-			b.settle()
-			again.end()
+			b.clears("a", list)
 			dead := b.read("fraud.dead")
 			if len(dead) != 1 || string(dead[0].Key) != string(r.Key[1:]) {
 				t.Fatalf("%d dead letters, want one of the damaged row's key %q", len(dead), r.Key[1:])
 			}
-			var says string
-			for _, h := range dead[0].Headers {
-				if h.Key == "dead.detail" {
-					says = string(h.Value)
-				}
-			}
+			says := headerOf(dead[0], "dead.detail")
 			if !strings.Contains(says, "troupe state rebuild") || !strings.Contains(says, string(r.Key[1:])) {
 				t.Errorf("it says %q, which names neither the row nor what to do", says)
 			}

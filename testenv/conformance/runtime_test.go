@@ -189,14 +189,8 @@ func TestParkedInputsKeepTheirOrder(t *testing.T) {
 	}))
 	var ids []string
 	for i := range 3 {
-		m := placed("web-1")
-		m.ID = schemas.FactID("again", strconv.Itoa(i))
-		ids = append(ids, m.ID)
-		value, err := b.wire.Encode("orders", m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.put("web-1", homeOf("web-1"), value)
+		ids = append(ids, schemas.FactID("again", strconv.Itoa(i)))
+		b.publishAs("web-1", ids[i])
 	}
 	b.publish("web-2")
 	b.clock.At(nine.Add(90*time.Minute), "open", func(context.Context) error { open.Store(true); return nil })
@@ -500,20 +494,10 @@ func TestRebalance(t *testing.T) {
 // TestRestoreFromNothing: the disk is lost, the changelog is not. What was seen
 // before is still known.
 func TestRestoreFromNothing(t *testing.T) {
-	b := newBench(t)
 	list := orders(30)
-	first := b.start("a", counting(clearing))
-	for _, o := range list {
-		b.publish(o)
-	}
-	b.settle()
-	first.end()
+	b := ran(t, list)
 	delete(b.dirs, "a")
-	b.start("a", counting(clearing))
-	for _, o := range list {
-		b.publish(o)
-	}
-	b.settle()
+	b.clears("a", list)
 	b.each(list)
 }
 
