@@ -82,11 +82,12 @@ func run(ctx context.Context, u setup, plan []fault) (v verdict, err error) {
 		return v, err
 	}
 	var stuck []string
-	if len(s.failed()) == 0 { // what was wrong before is wrong
+	whole := len(s.failed()) == 0 // or the run was broken off: what is wrong is wrong, what has not come is not
+	if whole {
 		stuck = s.stuck()
 	}
 	s.rest()
-	if err := s.judge(ctx, true); err != nil {
+	if err := s.judge(ctx, whole); err != nil {
 		return v, err
 	}
 	if err := s.judgeState(ctx); err != nil {

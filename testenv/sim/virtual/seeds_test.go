@@ -149,6 +149,9 @@ func TestPlantedBugs(t *testing.T) {
 				t.Fatal("nobody plants it")
 			}
 			said, err := play(t, 2, "-harm", name)
+			for seed := uint64(3); seed < 6 && strings.Contains(said, unjudged); seed++ { // the broker has spoilt it
+				said, err = play(t, seed, "-harm", name)
+			}
 			var exit *exec.ExitError
 			if !errors.As(err, &exit) || !strings.Contains(said, "--- FAIL") || !strings.Contains(said, words) {
 				t.Errorf("it ends with %v, and says\n%s", err, tail(said))
