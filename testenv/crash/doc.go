@@ -4,9 +4,11 @@
 // log holds is compared with what each key must have come to.
 //
 //	load     numbered inputs per key, in transactions of which some are aborted and some are said twice
-//	subject  a service with a set of each kind: rows, timers, effects, a re-key hop
+//	subject  processes of testenv/probe: rows, timers, calls, a re-key hop, rows that end
 //	faults   the schedule: the same seed gives the same one
-//	judge    nothing lost, nothing doubled, nothing that was aborted, nothing out of order
+//
+// Nothing may be lost or doubled, nothing be there that was aborted, nothing out of
+// order: the probe says so of its facts and rows, testenv/check of the log.
 //
 // `make crash` runs it: CRASHES says how many, SEED which, NODES of how many brokers.
 package crash
