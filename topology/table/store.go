@@ -12,6 +12,11 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 )
 
+// looseTables is how many memtables are written before Badger merges them: at its
+// default of 5 it writes most rows again while the next ones wait for that. At twice
+// as many a checkpoint waits.
+const looseTables = 20
+
 // Store is the one database of a process.
 type Store struct {
 	disk disk
@@ -29,12 +34,12 @@ type Store struct {
 type Config struct {
 	Dir      string // "": a temporary directory, removed by Close
 	Memory   bool   // no disk at all: a restart restores everything from the changelogs
-	MemTable int64  // bytes; default 32 MiB
+	MemTable int64  // bytes; default 16 MiB
 }
 
 func (c Config) withDefaults() Config {
 	if c.MemTable == 0 {
-		c.MemTable = 32 << 20
+		c.MemTable = 16 << 20
 	}
 	return c
 }
@@ -63,7 +68,7 @@ func Open(c Config) (*Store, error) {
 		return nil, fmt.Errorf("open state: %w", err)
 	}
 	o := badger.DefaultOptions(c.Dir).WithLogger(nil).WithDetectConflicts(false).WithMetricsEnabled(false).
-		WithMemTableSize(c.MemTable).WithNumMemtables(2).WithNumLevelZeroTables(10).WithNumLevelZeroTablesStall(20).WithValueLogFileSize(64 << 20).
+		WithMemTableSize(c.MemTable).WithNumMemtables(2).WithNumLevelZeroTables(looseTables).WithNumLevelZeroTablesStall(2*looseTables).WithValueLogFileSize(64 << 20).
 		WithCompression(options.None).WithBlockCacheSize(0).WithIndexCacheSize(0).
 		WithNumVersionsToKeep(1)
 	db, err := badger.OpenManaged(o)
