@@ -68,7 +68,7 @@ func Open(c Config) (*Store, error) {
 		return nil, fmt.Errorf("open state: %w", err)
 	}
 	o := badger.DefaultOptions(c.Dir).WithLogger(nil).WithDetectConflicts(false).WithMetricsEnabled(false).
-		WithMemTableSize(c.MemTable).WithNumMemtables(2).WithNumLevelZeroTables(looseTables).WithNumLevelZeroTablesStall(2*looseTables).WithValueLogFileSize(64 << 20).
+		WithMemTableSize(c.MemTable).WithNumMemtables(2).WithNumLevelZeroTables(looseTables).WithNumLevelZeroTablesStall(2 * looseTables).WithValueLogFileSize(64 << 20).
 		WithCompression(options.None).WithBlockCacheSize(0).WithIndexCacheSize(0).
 		WithNumVersionsToKeep(1)
 	db, err := badger.OpenManaged(o)
