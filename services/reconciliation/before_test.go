@@ -64,7 +64,7 @@ func TestLedgerOfBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	is := read.(*Book)
-	if known(is.Ledger.Placed) || known(is.Ledger.Secured) || known(is.Ledger.Stop) || known(is.Ledger.Cancelled) || !known(is.Ledger.Cleared) {
+	if l := is.Ledger; l.Placed != nil || l.Secured != nil || l.Stop != nil || l.Cancelled != nil || l.Cleared == nil {
 		t.Errorf("known are %+v", is.Ledger)
 	}
 	if len(is.Ledger.Dispatches) != 1 || len(is.Life.Mismatches) != 1 || is.Life.Mismatches[0] != waits || !is.Life.Seen.Equal(at(5)) {

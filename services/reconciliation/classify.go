@@ -32,7 +32,7 @@ func (r Rules) classify(l *Ledger, at time.Time) []Difference {
 	c := classifier{rules: r, Ledger: l.asOf(at)}
 	c.release()
 	c.match()
-	if !known(c.Placed) && r.knows(ordersLedger) {
+	if c.Placed == nil && r.knows(ordersLedger) {
 		c.unknown()
 	}
 	c.unreleased()
@@ -109,11 +109,11 @@ func (c *classifier) release() {
 			c.released = append(c.released, release{true, d.At})
 			continue
 		}
-		r := release{done: known(c.Cleared) && known(c.Secured), since: latest(d.At, since(c.Cleared), since(c.Secured))}
+		r := release{done: c.Cleared != nil && c.Secured != nil, since: latest(d.At, since(c.Cleared), since(c.Secured))}
 		for _, p := range d.Parts {
 			needed[p.Line] += p.Quantity
 			n := needed[p.Line]
-			if known(c.Placed) {
+			if c.Placed != nil {
 				l, _ := c.ordered(p.Line)
 				n = min(n, l.Quantity)
 			}
@@ -152,7 +152,7 @@ func (c *classifier) match() {
 			i.evidence = append(i.evidence, d.Fact)
 		}
 	}
-	if known(c.Placed) {
+	if c.Placed != nil {
 		c.spill()
 	}
 	voided := func(invoice string) bool {
@@ -202,10 +202,10 @@ func (c *classifier) spill() {
 // cancelled is what of a line is not wanted any more; shipment's word and the
 // decision that follows it say the same.
 func (c *classifier) cancelled(line int32) (n int32) {
-	if known(c.Stop) {
+	if c.Stop != nil {
 		n = unitsOf(c.Stop.Cancelled, line)
 	}
-	if known(c.Cancelled) {
+	if c.Cancelled != nil {
 		n = max(n, unitsOf(c.Cancelled.Lines, line))
 	}
 	return n
@@ -319,7 +319,7 @@ func (c *classifier) quantity(i *item) {
 			c.overs[o].unbilled += int64(absorbed)
 		}
 		add(shippedNotInvoiced, i.left-absorbed, i.billed)
-	case !known(c.Placed) && c.rules.knows(ordersLedger): // the whole document is of nobody's order
+	case c.Placed == nil && c.rules.knows(ordersLedger): // the whole document is of nobody's order
 	case i.left > 0:
 		add(duplicateInvoice, i.left, i.billed)
 	default:
@@ -433,7 +433,7 @@ func (c *classifier) finished() bool {
 	for _, i := range c.items {
 		left[i.line] += i.left
 	}
-	return known(c.Stop) && !slices.ContainsFunc(c.Stop.Leaving, func(u Units) bool { return left[u.Line] < u.Quantity })
+	return c.Stop != nil && !slices.ContainsFunc(c.Stop.Leaving, func(u Units) bool { return left[u.Line] < u.Quantity })
 }
 
 // maxEvidence bounds what a mismatch shows; the latest records show most.

@@ -136,7 +136,7 @@ func (f Fact) replaces(had Fact) bool { return f.compare(had) < 0 }
 
 // learn keeps the earliest of what is told once; it reports whether that is news.
 func learn[E stamped](kept **E, e E) bool {
-	if known(*kept) && !e.said().replaces((**kept).said()) {
+	if *kept != nil && !e.said().replaces((**kept).said()) {
 		return false
 	}
 	*kept = &e
@@ -164,7 +164,7 @@ func put[E stamped](list *[]E, e E, same func(had E) bool) (bool, error) {
 // in notes the currency: the order's own counts, before it is known the first
 // by name.
 func (l *Ledger) in(currency string) {
-	if !known(l.Placed) && currency != "" && (l.Currency == "" || currency < l.Currency) {
+	if l.Placed == nil && currency != "" && (l.Currency == "" || currency < l.Currency) {
 		l.Currency = currency
 	}
 }
@@ -219,7 +219,7 @@ func (l *Ledger) facts() iter.Seq[Fact] {
 	}
 }
 
-func once[E stamped](e *E, yield func(Fact) bool) bool { return !known(e) || yield((*e).said()) }
+func once[E stamped](e *E, yield func(Fact) bool) bool { return e == nil || yield((*e).said()) }
 
 func each[E stamped](list []E, yield func(Fact) bool) bool {
 	for _, e := range list {
@@ -277,10 +277,6 @@ func (l *Ledger) last() time.Time {
 	at = latest(at, end(l.Promises), end(l.Dispatches), end(l.Invoices))
 	return latest(at, end(l.Credits), end(l.Voids), end(l.Movements))
 }
-
-// known tells what is from what is not. Rows of before have facts without a time
-// for the latter.
-func known[E stamped](e *E) bool { return e != nil && !(*e).said().At.IsZero() }
 
 // since is when something became so; zero if it did not.
 func since[E stamped](e *E) time.Time {

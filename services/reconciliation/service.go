@@ -2,7 +2,6 @@ package reconciliation
 
 import (
 	"cmp"
-	_ "embed" // the schemas of rows of before
 	"fmt"
 	"strconv"
 	"time"
@@ -27,15 +26,9 @@ func Service(rules Rules) topology.Service {
 	}
 }
 
-// ledgerV1 is the schema of a row that named what was not known yet, and kept the
-// mismatches as they stood before the last instant.
-//
-//go:embed ledger.v1.avsc
-var ledgerV1 string
-
 func (r Rules) set() topology.Set {
 	orders := topology.Keyed("", "order", "reconciliation.ledger", r.steps()...)
-	orders.Row = orders.Row.After(ledgerV1)
+	orders.Row = fromV1(orders.Row)
 	return orders
 }
 

@@ -33,7 +33,7 @@ type restoring struct {
 // all at once. It runs after the assignment: a predecessor's transaction is then
 // either over or can no longer commit, so everything that counts lies before the
 // high watermarks asked for now.
-func (w *worker) open(ctx context.Context, ids []taskID) (tasks []*task, err error) {
+func (w *worker) open(ctx context.Context, ids []taskID, share table.Limits) (tasks []*task, err error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -57,6 +57,7 @@ func (w *worker) open(ctx context.Context, ids []taskID) (tasks []*task, err err
 		if err != nil {
 			return tasks, err
 		}
+		t.table.Limit(share)
 		tasks = append(tasks, t)
 	}
 	for attempt := 1; ; attempt++ {

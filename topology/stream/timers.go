@@ -135,11 +135,13 @@ func (w *worker) ring(x *transaction, t *task, r *row, tm armed) error {
 		Envelope: r.frame.envelope(), Key: key, Timer: tm.Name, Discriminator: tm.Discriminator,
 	}}}
 	if t.set.beside != nil {
-		beside, err := t.row(besideKey)
-		if err != nil {
+		in.beside = t.want(besideKey) // one that is damaged fails this timer, not the session
+		if err := t.load(); err != nil {
 			return err
 		}
-		in.beside = beside
+		if err := t.open(in.beside); err != nil {
+			return err
+		}
 	}
 	err := w.run(x, in)
 	w.metrics.fired(w.plan.service.Name, w.config.Clock.Now().Sub(at))

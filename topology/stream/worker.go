@@ -416,25 +416,31 @@ func (w *worker) reconcile(ctx context.Context) error {
 			cold = append(cold, id)
 		}
 	}
-	restored, err := w.open(ctx, cold)
+	share := w.share(len(owned))
+	for _, t := range w.tasks {
+		t.table.Limit(share)
+	}
+	restored, err := w.open(ctx, cold, share)
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	for _, t := range restored {
+	for _, t := range restored { // all, before anything may fail: what is not among them is not abandoned
 		w.tasks[t.id] = t
+	}
+	for _, t := range restored {
 		if err := w.effects.resume(t); err != nil {
 			return err
-		}
-	}
-	if n := int64(w.config.Workers * len(w.tasks)); n > 0 {
-		share := table.Limits{Cache: w.limits.RowCacheBytes / n, Pending: max(1, w.limits.CheckpointBytes/n), Every: w.limits.CheckpointEvery}
-		for _, t := range w.tasks {
-			t.table.Limit(share)
 		}
 	}
 	w.seen, w.told = change, false
 	w.metrics.rebalanced(w.plan.service.Name, len(w.tasks))
 	return nil
+}
+
+// share is what each of so many tasks may keep in memory.
+func (w *worker) share(tasks int) table.Limits {
+	n := int64(w.config.Workers * max(1, tasks))
+	return table.Limits{Cache: w.limits.RowCacheBytes / n, Pending: max(1, w.limits.CheckpointBytes/n), Every: w.limits.CheckpointEvery}
 }
 
 // take runs the steps of what was polled: it reads all inputs, then loads all
