@@ -256,13 +256,25 @@ func (s *site) heal() {
 	}
 }
 
-// stuck names the groups whose members have asked for minutes to join, and were
-// not answered: the embedded broker waits for a member that is no more. What those
-// services owe cannot come, and is not theirs to be judged by.
+// stuck names the groups in which the embedded broker keeps a member that is no
+// more: it waits for that one, and the others have asked for minutes to join; or it
+// has given it partitions, and no session timeout ends it. What those services owe
+// cannot come, and is not theirs to be judged by.
 func (s *site) stuck() (out []string) {
 	for _, name := range s.groups {
-		if g := s.cluster.GroupInfo(name); g != nil && g.State != "Stable" {
+		g := s.cluster.GroupInfo(name)
+		if g == nil {
+			continue
+		}
+		if g.State != "Stable" {
 			out = append(out, name+" is "+g.State)
+		}
+		workers := map[string]bool{} // each is one member, whatever lives it has had
+		for _, m := range g.Members {
+			if workers[m.ClientID] {
+				out = append(out, name+" has "+m.ClientID+" twice")
+			}
+			workers[m.ClientID] = true
 		}
 	}
 	return out
