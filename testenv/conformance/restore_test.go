@@ -193,13 +193,10 @@ func (b *bench) cut(topic string) {
 	ends.Each(func(o kadm.ListedOffset) { to.AddOffset(o.Topic, o.Partition, o.Offset, -1) })
 	policy := b.configOf(topic, "cleanup.policy")
 	b.configure(topic, "cleanup.policy", "compact,delete") // Kafka cuts no topic that is only compacted
-	answers, err := b.adm.DeleteRecords(b.t.Context(), to)
-	if err == nil {
-		err = answers.Error()
-	}
-	if err != nil {
-		b.t.Error(err)
-	}
+	b.until("every leader has heard that it may be cut", func() bool {
+		answers, err := b.adm.DeleteRecords(b.t.Context(), to)
+		return err == nil && answers.Error() == nil
+	})
 	b.configure(topic, "cleanup.policy", policy)
 }
 

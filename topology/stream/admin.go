@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"troupe/topology"
 )
@@ -119,24 +120,25 @@ func Apply(ctx context.Context, c Config, services []topology.Service) ([]string
 	if err := errors.Join(errs...); err != nil {
 		return made, err
 	}
-	return made, known(ctx, adm, made)
+	return made, known(ctx, cl, made)
 }
 
 // newTopicsEvery is between two looks at whether new topics are known; the client
 // answers from memory for as long as it takes metadata to be true.
 const newTopicsEvery = 20 * time.Millisecond
 
-// known waits until the broker tells of topics that it has just made: it answers
-// before it does, and who starts at once would be told that they are missing.
-func known(ctx context.Context, adm *kadm.Client, topics []string) error {
+// known waits until every broker knows of topics that were just made, with their
+// leaders: they answer before that, and who starts at once would be told by one that
+// they are missing.
+func known(ctx context.Context, cl *kgo.Client, topics []string) error {
 	tick := time.NewTicker(newTopicsEvery)
 	defer tick.Stop()
-	for {
-		all, err := adm.ListTopics(ctx)
+	for len(topics) > 0 {
+		brokers, err := kadm.NewClient(cl).ListBrokers(ctx)
 		if err != nil {
-			return fmt.Errorf("list topics: %w", err)
+			return fmt.Errorf("list brokers: %w", err)
 		}
-		if !slices.ContainsFunc(topics, func(t string) bool { return !all.Has(t) || all[t].Err != nil }) {
+		if !slices.ContainsFunc(brokers, func(b kadm.BrokerDetail) bool { return !knows(ctx, cl.Broker(int(b.NodeID)), topics) }) {
 			return nil
 		}
 		select {
@@ -145,6 +147,28 @@ func known(ctx context.Context, adm *kadm.Client, topics []string) error {
 		case <-tick.C:
 		}
 	}
+	return nil
+}
+
+// knows asks one broker.
+func knows(ctx context.Context, b *kgo.Broker, topics []string) bool {
+	req := kmsg.NewPtrMetadataRequest()
+	for _, t := range topics {
+		rt := kmsg.NewMetadataRequestTopic()
+		rt.Topic = kmsg.StringPtr(t)
+		req.Topics = append(req.Topics, rt)
+	}
+	resp, err := b.Request(ctx, req)
+	if err != nil {
+		return ctx.Err() == nil // who cannot be asked is not waited for
+	}
+	for _, t := range resp.(*kmsg.MetadataResponse).Topics {
+		led := !slices.ContainsFunc(t.Partitions, func(p kmsg.MetadataResponseTopicPartition) bool { return p.Leader < 0 || p.ErrorCode != 0 })
+		if t.ErrorCode != 0 || len(t.Partitions) == 0 || !led {
+			return false
+		}
+	}
+	return true
 }
 
 // endsOf asks for the end of every partition of some topics. Of those alone: on a
