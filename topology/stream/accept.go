@@ -85,9 +85,9 @@ func (w *worker) decode(ctx context.Context, t *task, r *kgo.Record, in *input) 
 	if e.ID == "" || e.OccurredAt.IsZero() {
 		return false, &refusedInput{causeBody, errors.New("the envelope has no ID or no time"), e.Order}
 	}
-	prefixed := w.prefixed(r.Key)
+	own := w.rowKeyOf(r)
 	*in = input{
-		task: t, key: prefixed[1:], prefixed: prefixed, record: r, handler: h, message: message, digest: contentOf(e.ID, r.Value),
+		task: t, key: own[1:], record: r, handler: h, message: message, digest: contentOf(e.ID, r.Value),
 		turn: topology.Turn{Now: e.OccurredAt.UTC(), Cause: topology.Cause{
 			Envelope: e, Topic: r.Topic[len(w.config.Prefix):], Partition: r.Partition, Offset: r.Offset,
 		}},
@@ -97,18 +97,19 @@ func (w *worker) decode(ctx context.Context, t *task, r *kgo.Record, in *input) 
 		in.key = t.home
 	case t.set.spec.RowKey != nil:
 		in.key = t.set.spec.RowKey(in.key, &in.turn.Cause.Envelope)
+		own = rowKey(in.key)
 	}
 	in.turn.Cause.Key = in.key
 	if h.Trigger == topology.OnOutcome {
 		in.outcome = e.CausationID
 	}
-	in.want()
+	in.want(own)
 	return true, nil
 }
 
-// prefixed is rowKey of a record's key, made in one piece.
-func (w *worker) prefixed(key []byte) string {
-	w.key = append(append(w.key[:0], rowPrefix), key...)
+// rowKeyOf is rowKey of a record's key, made in one piece.
+func (w *worker) rowKeyOf(r *kgo.Record) string {
+	w.key = append(append(w.key[:0], rowPrefix), r.Key...)
 	return string(w.key)
 }
 
@@ -124,7 +125,7 @@ func (w *worker) decodeDead(t *task, r *kgo.Record, h *handler, in *input) error
 			Envelope: e, Key: d.ID(), Topic: r.Topic[len(w.config.Prefix):], Partition: r.Partition, Offset: r.Offset,
 		}},
 	}
-	in.want()
+	in.want(rowKey(in.key))
 	return nil
 }
 

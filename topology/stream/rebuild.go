@@ -425,7 +425,7 @@ func (u *rerun) input(ctx context.Context, rec *kgo.Record) error {
 		if err != nil {
 			return err
 		}
-		in.want()
+		in.want(rowKey(in.key))
 	}
 	if err := u.task.load(); err != nil {
 		return err

@@ -16,17 +16,16 @@ import (
 
 // input is one record, or one timer, on its way into a step.
 type input struct {
-	task     *task
-	key      string // of the row, as the service knows it
-	prefixed string // the record's key as the changelog has it
-	row      *row
-	beside   *row // what all keys of the partition share, for the step to read; nil
-	record   *kgo.Record
-	handler  *handler
-	message  any
-	turn     topology.Turn
-	digest   [seenSize]byte // of a message; zero for a timer
-	outcome  string         // the intent that the message answers
+	task    *task
+	key     string // of the row, as the service knows it
+	row     *row
+	beside  *row // what all keys of the partition share, for the step to read; nil
+	record  *kgo.Record
+	handler *handler
+	message any
+	turn    topology.Turn
+	digest  [seenSize]byte // of a message; zero for a timer
+	outcome string         // the intent that the message answers
 }
 
 // errDefect wraps an error of a step that is no verdict: a panic, or an error
@@ -36,25 +35,18 @@ type errDefect struct{ err error }
 func (e errDefect) Error() string { return e.err.Error() }
 func (e errDefect) Unwrap() error { return e.err }
 
-// want asks for the rows that the input's step works on.
-func (in *input) want() {
+// want asks for the rows that the input's step works on; its own has the given key
+// in the changelog.
+func (in *input) want(own string) {
 	t := in.task
 	if in.handler.Shared {
 		in.row = t.want(besideKey)
 		return
 	}
-	in.row = t.want(in.changelogKey())
+	in.row = t.want(own)
 	if t.set.beside != nil {
 		in.beside = t.want(besideKey)
 	}
-}
-
-// changelogKey is the key of the input's row there.
-func (in *input) changelogKey() string {
-	if in.prefixed != "" && in.prefixed[1:] == in.key {
-		return in.prefixed
-	}
-	return rowKey(in.key)
 }
 
 // open decodes the rows that the input's step works on.
