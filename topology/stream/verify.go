@@ -31,7 +31,10 @@ type Verified struct {
 const maxDiffering = 20
 
 // Verify compares every task that lies in the store with its changelog, up to
-// where the task says it has come. Nothing else may use the store meanwhile.
+// where the task says it has come. A row that the changelog has again beyond that
+// is not judged: a start writes it anew, a checkpoint that a crash has torn may have
+// written it already, and a compacted changelog no longer says what it was before.
+// Nothing else may use the store meanwhile.
 func Verify(ctx context.Context, c Config) ([]Verified, error) {
 	logs, err := newChangelogs(c)
 	if err != nil {
@@ -83,8 +86,7 @@ func verify(ctx context.Context, c Config, logs *changelogs, name string) (Verif
 	if v.Stale = s.id != m.TopicID || m.Next > s.end; v.Stale {
 		return v, nil
 	}
-	s.end = m.Next
-	rows, err := digests(ctx, logs, s, c.Limits.withDefaults().RestoreStall)
+	rows, again, err := digests(ctx, logs, s, m.Next, c.Limits.withDefaults().RestoreStall)
 	if err != nil {
 		return v, err
 	}
@@ -98,6 +100,7 @@ func verify(ctx context.Context, c Config, logs *changelogs, name string) (Verif
 		want, there := rows[key]
 		digest := sha256.Sum256(value)
 		switch {
+		case again[key]:
 		case !there:
 			differs(key, "is on disk and not on the changelog")
 		case !bytes.Equal(want[:], digest[:]):
@@ -112,20 +115,25 @@ func verify(ctx context.Context, c Config, logs *changelogs, name string) (Verif
 	return v, err
 }
 
-// digests is what a changelog says of each key, up to the span's end.
-func digests(ctx context.Context, logs *changelogs, s *span, stall time.Duration) (map[string][sha256.Size]byte, error) {
-	rows := map[string][sha256.Size]byte{}
-	err := logs.read(ctx, []*span{s}, stall, func(_ *span, records []*kgo.Record) error {
+// digests is what a changelog says of each key before an offset, and which keys it
+// has again from there on.
+func digests(ctx context.Context, logs *changelogs, s *span, next int64, stall time.Duration) (rows map[string][sha256.Size]byte, again map[string]bool, err error) {
+	rows, again = map[string][sha256.Size]byte{}, map[string]bool{}
+	err = logs.read(ctx, []*span{s}, stall, func(_ *span, records []*kgo.Record) error {
 		for _, r := range records {
-			if r.Value == nil {
-				delete(rows, string(r.Key))
-			} else {
-				rows[string(r.Key)] = sha256.Sum256(r.Value)
+			switch key := string(r.Key); {
+			case r.Offset >= next:
+				again[key] = true
+				delete(rows, key)
+			case r.Value == nil:
+				delete(rows, key)
+			default:
+				rows[key] = sha256.Sum256(r.Value)
 			}
 		}
 		return nil
 	})
-	return rows, err
+	return rows, again, err
 }
 
 // Owed is what a row still waits for.
