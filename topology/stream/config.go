@@ -70,7 +70,7 @@ type Limits struct {
 	RecordBytes         int           // a larger output makes its input a dead letter; 900 KiB, below the broker's 1 MiB
 	KeyBytes            int           // of an input; a longer one makes it a dead letter; 1 KiB
 	RowCacheBytes       int64         // rows of a service kept in memory by this process, shared among its tasks, beside what no checkpoint has written yet; 256 MiB
-	CheckpointBytes     int64         // rows of a service that are committed and not on disk, shared among its tasks: a checkpoint begins; at twice as many commits wait for it; 128 MiB
+	CheckpointBytes     int64         // rows of a service that are committed and not on disk, shared among its tasks: a checkpoint begins; at twice as many, with those that it writes, commits wait for it; 128 MiB
 	CheckpointEvery     time.Duration // longest time between checkpoints of a task that changes; 5 s
 	ParkedPerKey        int           // inputs waiting under one key; the next is a dead letter; 1,000
 	QuarantineAfter     int           // ends of the process while one record, or one timer, was run; then it is a dead letter and not run; 3

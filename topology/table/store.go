@@ -34,12 +34,12 @@ type Store struct {
 type Config struct {
 	Dir      string // "": a temporary directory, removed by Close
 	Memory   bool   // no disk at all: a restart restores everything from the changelogs
-	MemTable int64  // bytes; default 16 MiB
+	MemTable int64  // bytes; default 64 MiB
 }
 
 func (c Config) withDefaults() Config {
 	if c.MemTable == 0 {
-		c.MemTable = 16 << 20
+		c.MemTable = 64 << 20
 	}
 	return c
 }

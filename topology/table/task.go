@@ -33,11 +33,19 @@ type Task struct {
 type layer struct {
 	cells []*cell
 	marks map[string]bool // true put, false deleted
-	bytes int64
+	bytes int64           // of the rows' keys and values
 	to    Marker
 }
 
 func newLayer() layer { return layer{marks: map[string]bool{}} }
+
+// markOverhead is what an index entry takes: its time, its row's key again, and its
+// place in a map. An estimate, in bytes.
+const markOverhead = 128
+
+// rows is what the layer's rows take in memory, size what all of it takes.
+func (l *layer) rows() int64 { return l.bytes + cellOverhead*int64(len(l.cells)) }
+func (l *layer) size() int64 { return l.rows() + markOverhead*int64(len(l.marks)) }
 
 // Task opens the state of a task. found is false if nothing of it lies on disk.
 func (s *Store) Task(name string) (t *Task, found bool, err error) {
@@ -109,7 +117,7 @@ func (t *Task) absent(key string) bool {
 // are written twice, and the more of the changelog is read again after a crash.
 type Limits struct {
 	Cache   int64         // bytes of rows beside those that no checkpoint has written yet
-	Pending int64         // bytes of those: a checkpoint begins; at twice as many a commit waits for the one that runs; default 8 MiB
+	Pending int64         // bytes of those: a checkpoint begins; at twice as many, with those that it writes, a commit waits for it; default 8 MiB
 	Every   time.Duration // longest time between checkpoints of a task that changes; default 5 s
 }
 
@@ -131,7 +139,7 @@ func (t *Task) Limit(l Limits) {
 }
 
 func (t *Task) evict() {
-	pinned := t.pending.bytes + t.inflight.bytes + cellOverhead*int64(len(t.pending.cells)+len(t.inflight.cells))
+	pinned := t.pending.rows() + t.inflight.rows()
 	if t.cache.bytes > t.cache.limit+pinned {
 		t.cache.evict(pinned)
 	}
@@ -214,12 +222,16 @@ func (t *Task) Commit(changes []Change, to Marker) error {
 		if at == nil || at.value == nil {
 			t.added.add(c.Key)
 		}
+		if at != nil && at.pending {
+			t.pending.bytes -= int64(len(at.value))
+		}
 		at = t.cache.set(at, c.Key, c.Value)
 		if !at.pending {
 			at.pending = true
 			t.pending.cells = append(t.pending.cells, at)
+			t.pending.bytes += int64(len(c.Key))
 		}
-		t.pending.bytes += int64(len(c.Key) + len(c.Value))
+		t.pending.bytes += int64(len(c.Value))
 		t.index.change(c)
 	}
 	clear(t.index.popped)
@@ -232,10 +244,11 @@ func (t *Task) Commit(changes []Change, to Marker) error {
 // maybeCheckpoint starts a checkpoint if enough has changed. It waits for the
 // one that runs only if memory has no room for more.
 func (t *Task) maybeCheckpoint() error {
-	if err := t.settle(t.pending.bytes >= 2*t.limits.Pending); err != nil {
+	waiting := t.pending.size()
+	if err := t.settle(waiting+t.inflight.size() >= 2*t.limits.Pending); err != nil {
 		return err
 	}
-	if t.done != nil || t.pending.bytes < t.limits.Pending && time.Since(t.started) < t.limits.Every {
+	if t.done != nil || waiting < t.limits.Pending && time.Since(t.started) < t.limits.Every {
 		return nil
 	}
 	t.start()
