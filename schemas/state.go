@@ -58,6 +58,10 @@ func (s *State[S]) Older(text string) error {
 // Text is the schema as it must be given to Older once it is one.
 func (s *State[S]) Text() string { return s.schema.String() }
 
+// AppendMark writes what leads a row of this schema: for a caller that writes the rest
+// by itself.
+func (s *State[S]) AppendMark(dst []byte) []byte { return append(dst, s.mark[:]...) }
+
 // Append writes a row.
 func (s *State[S]) Append(dst []byte, row *S) ([]byte, error) {
 	b, err := s.schema.AppendEncode(append(dst, s.mark[:]...), row)
@@ -96,7 +100,7 @@ func (s *State[S]) DecodePrefix(b []byte, into *S) (rest []byte, err error) {
 }
 
 // Current says whether b was written with this very schema, and returns what
-// follows the mark: for a caller that reads the first fields by itself.
+// follows the mark: for a caller that reads it by itself.
 func (s *State[S]) Current(b []byte) (body []byte, is bool) {
 	if len(b) < stateHeader || [stateHeader]byte(b[:stateHeader]) != s.mark {
 		return nil, false

@@ -97,7 +97,8 @@ func (s *Store) background(do func(closing <-chan struct{})) {
 // errClosing ends what runs in the background.
 var errClosing = errors.New("the database is being closed")
 
-// Close closes the database. Tasks must have been closed before.
+// Close closes the database, after the checkpoints that run. What a task has not
+// given to one is lost.
 func (s *Store) Close() error {
 	s.stop.Do(func() { close(s.closing) }) // a close that failed for want of room may be tried again
 	s.aside.Wait()

@@ -264,7 +264,7 @@ func (t *Task) start() {
 	}
 	to, marks, done := t.inflight.to, t.inflight.marks, make(chan error, 1)
 	t.done = done
-	go func() { done <- t.write(entries, marks, to) }()
+	t.store.aside.Go(func() { done <- t.write(entries, marks, to) }) // a database that is closed meanwhile waits for it
 }
 
 // settle takes note of a checkpoint that has ended; wait says to wait for it.

@@ -1,0 +1,326 @@
+package stream
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"iter"
+	"slices"
+	"time"
+
+	"troupe/schemas"
+)
+
+// frame is what the runtime keeps of a key beside the service's state, which
+// follows it in the changelog's record.
+type frame struct {
+	Deadline    int64    `avro:"deadline"` // the earliest, Unix ms; 0 for none. The first two can be read without the rest
+	InHand      bool     `avro:"inHand"`   // has intents
+	Tenant      string   `avro:"tenant"`
+	Region      string   `avro:"region"`
+	ProductLine string   `avro:"productLine"`
+	Order       string   `avro:"order"`
+	Correlation string   `avro:"correlation"`
+	Trace       string   `avro:"trace"`
+	RecordKey   string   `avro:"recordKey"` // of the records that reach this row, where it is not the row's
+	Sequence    int64    `avro:"sequence"`  // facts published so far
+	Seen        []byte   `avro:"seen"`      // inputs, seenSize bytes each, oldest first
+	Timers      []armed  `avro:"timers"`
+	Intents     []intent `avro:"intents"`
+	ParkedFrom  int64    `avro:"parkedFrom"` // parked inputs are ParkedFrom … ParkedTo-1
+	ParkedTo    int64    `avro:"parkedTo"`
+	ParkedUntil int64    `avro:"parkedUntil"` // Unix ms
+}
+
+// armed is a timer.
+type armed struct {
+	Name          string `avro:"name"`
+	Discriminator string `avro:"discriminator"`
+	At            int64  `avro:"at"` // Unix ms
+}
+
+// intent is an effect that was asked for and has no outcome yet.
+type intent struct {
+	ID            string `avro:"id"`
+	Effect        string `avro:"effect"`
+	Discriminator string `avro:"discriminator"`
+	Request       []byte `avro:"request"`
+	CauseID       string `avro:"causeId"`
+	At            int64  `avro:"at"` // Unix ms
+}
+
+// seenSize is 16 bytes of the ID's hash and 8 of the content's.
+const seenSize = 24
+
+// contentOf digests an input for deduplication.
+func contentOf(id string, value []byte) (d [seenSize]byte) {
+	var space [64]byte
+	h := sha256.Sum256(append(space[:0], id...))
+	copy(d[:16], h[:])
+	h = sha256.Sum256(value)
+	copy(d[16:], h[:])
+	return d
+}
+
+// seen reports whether the row has had this input, and whether it was the same.
+func (f *frame) seen(d [seenSize]byte) (had, same bool) {
+	for i := 0; i+seenSize <= len(f.Seen); i += seenSize {
+		if bytes.Equal(f.Seen[i:i+16], d[:16]) {
+			return true, bytes.Equal(f.Seen[i+16:i+seenSize], d[16:])
+		}
+	}
+	return false, false
+}
+
+func (f *frame) remember(d [seenSize]byte, limit int) {
+	if excess := len(f.Seen) - (limit-1)*seenSize; excess > 0 {
+		f.Seen = append([]byte(nil), f.Seen[excess:]...)
+	}
+	f.Seen = append(f.Seen, d[:]...)
+}
+
+// deadline is the earliest time at which the row wants to run; zero for never.
+// While inputs are parked its timers wait behind them.
+func (f *frame) deadline() time.Time {
+	if f.parked() > 0 {
+		return time.UnixMilli(f.ParkedUntil).UTC()
+	}
+	var next int64
+	for _, t := range f.Timers {
+		if next == 0 || t.At < next {
+			next = t.At
+		}
+	}
+	if next == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(next).UTC()
+}
+
+// ended is what is left of the frame of a row that ends: what is parked under its
+// key is yet to be run.
+func (f *frame) ended() frame {
+	if f.parked() == 0 {
+		return frame{}
+	}
+	return frame{ParkedFrom: f.ParkedFrom, ParkedTo: f.ParkedTo, ParkedUntil: f.ParkedUntil}
+}
+
+func (f *frame) parked() int64 { return f.ParkedTo - f.ParkedFrom }
+
+func (f *frame) arm(name, discriminator string, at time.Time) {
+	f.disarm(name, discriminator)
+	f.Timers = append(f.Timers, armed{name, discriminator, at.UnixMilli()})
+}
+
+func (f *frame) disarm(name, discriminator string) bool {
+	for i, t := range f.Timers {
+		if t.Name == name && t.Discriminator == discriminator {
+			f.Timers = append(f.Timers[:i], f.Timers[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+func (f *frame) inHand(id string) bool {
+	return slices.ContainsFunc(f.Intents, func(in intent) bool { return in.ID == id })
+}
+
+// take removes an intent that has its outcome.
+func (f *frame) take(id string) {
+	f.Intents = slices.DeleteFunc(f.Intents, func(in intent) bool { return in.ID == id })
+}
+
+// adopt takes from an input what the row's outputs inherit, where it has none.
+func (f *frame) adopt(e *schemas.Envelope, recordKey string) {
+	keep(&f.Tenant, e.Tenant)
+	keep(&f.Region, e.Region)
+	keep(&f.ProductLine, e.ProductLine)
+	keep(&f.Order, e.Order)
+	keep(&f.Correlation, e.CorrelationID)
+	keep(&f.Trace, e.Traceparent)
+	keep(&f.RecordKey, recordKey)
+}
+
+func keep(have *string, got string) {
+	if *have == "" {
+		*have = got
+	}
+}
+
+// envelope is what a timer's cause knows of its flow.
+func (f *frame) envelope() schemas.Envelope {
+	return schemas.Envelope{
+		Tenant: f.Tenant, Region: f.Region, ProductLine: f.ProductLine, Order: f.Order,
+		CorrelationID: f.Correlation, Traceparent: f.Trace,
+	}
+}
+
+// The bytes of a frame are what its schema says (Avro 1.12, "Binary encoding"), written
+// and read by hand: each step reads one and writes one, and a codec that goes by a
+// schema takes several times as long. FuzzFrame holds it against one.
+
+func (f *frame) append(b []byte) []byte {
+	b = binary.AppendVarint(b, f.Deadline)
+	b = appendBool(b, f.InHand)
+	for _, text := range f.texts() {
+		b = appendText(b, *text)
+	}
+	b = binary.AppendVarint(b, f.Sequence)
+	b = appendText(b, f.Seen)
+	b = appendCount(b, len(f.Timers))
+	for i := range f.Timers {
+		t := &f.Timers[i]
+		b = binary.AppendVarint(appendText(appendText(b, t.Name), t.Discriminator), t.At)
+	}
+	b = append(b, 0) // the array ends
+	b = appendCount(b, len(f.Intents))
+	for i := range f.Intents {
+		n := &f.Intents[i]
+		b = appendText(appendText(appendText(b, n.ID), n.Effect), n.Discriminator)
+		b = binary.AppendVarint(appendText(appendText(b, n.Request), n.CauseID), n.At)
+	}
+	b = append(b, 0)
+	b = binary.AppendVarint(b, f.ParkedFrom)
+	b = binary.AppendVarint(b, f.ParkedTo)
+	return binary.AppendVarint(b, f.ParkedUntil)
+}
+
+// texts are the fields that lie side by side.
+func (f *frame) texts() [7]*string {
+	return [7]*string{&f.Tenant, &f.Region, &f.ProductLine, &f.Order, &f.Correlation, &f.Trace, &f.RecordKey}
+}
+
+func appendBool(b []byte, is bool) []byte {
+	if is {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
+func appendText[T string | []byte](b []byte, text T) []byte {
+	return append(binary.AppendVarint(b, int64(len(text))), text...)
+}
+
+// appendCount begins an array's one block; without items it has none.
+func appendCount(b []byte, n int) []byte {
+	if n == 0 {
+		return b
+	}
+	return binary.AppendVarint(b, int64(n))
+}
+
+// errFrame says that bytes are no frame.
+var errFrame = errors.New("the row's frame is cut short or damaged")
+
+// read fills a zero frame, and returns what follows it.
+func (f *frame) read(b []byte) (rest []byte, err error) {
+	r := frameReader{b: b}
+	f.Deadline = r.long()
+	f.InHand = r.bool()
+	r.texts(f.texts())
+	f.Sequence = r.long()
+	seen := r.bytes()
+	f.Seen = append(make([]byte, 0, len(seen)+seenSize), seen...) // one more is about to be seen
+	for range r.items() {
+		f.Timers = append(f.Timers, armed{Name: r.text(), Discriminator: r.text(), At: r.long()})
+	}
+	for range r.items() {
+		f.Intents = append(f.Intents, intent{
+			ID: r.text(), Effect: r.text(), Discriminator: r.text(), Request: bytes.Clone(r.bytes()), CauseID: r.text(), At: r.long(),
+		})
+	}
+	f.ParkedFrom, f.ParkedTo, f.ParkedUntil = r.long(), r.long(), r.long()
+	if r.bad {
+		return nil, errFrame
+	}
+	return r.b, nil
+}
+
+// frameReader reads one field after another; once bad, it reads zeros.
+type frameReader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *frameReader) fail() {
+	r.b, r.bad = nil, true
+}
+
+func (r *frameReader) long() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *frameReader) bool() bool {
+	if len(r.b) == 0 || r.b[0] > 1 {
+		r.fail()
+		return false
+	}
+	is := r.b[0] == 1
+	r.b = r.b[1:]
+	return is
+}
+
+// bytes are valid as long as what is read.
+func (r *frameReader) bytes() []byte {
+	n := r.long()
+	if n < 0 || n > int64(len(r.b)) {
+		r.fail()
+		return nil
+	}
+	b := r.b[:n]
+	r.b = r.b[n:]
+	return b
+}
+
+func (r *frameReader) text() string { return string(r.bytes()) }
+
+// texts reads texts that lie side by side into one piece of memory.
+func (r *frameReader) texts(into [7]*string) {
+	all := r.b
+	var ends, sizes [len(into)]int
+	for i := range into {
+		sizes[i] = len(r.bytes())
+		ends[i] = len(all) - len(r.b)
+	}
+	if r.bad {
+		return
+	}
+	text := string(all[:ends[len(into)-1]])
+	for i := range into {
+		*into[i] = text[ends[i]-sizes[i] : ends[i]]
+	}
+}
+
+// items counts an array's items off, block by block. An item takes a byte at
+// least, so a count of more than there are is no count.
+func (r *frameReader) items() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for {
+			n := r.long()
+			if n < 0 { // the block's size in bytes follows
+				n = -n
+				r.long()
+			}
+			if n < 0 || n > int64(len(r.b)) {
+				r.fail()
+			}
+			if n == 0 || r.bad {
+				return
+			}
+			for i := range n {
+				if r.bad || !yield(int(i)) {
+					return
+				}
+			}
+		}
+	}
+}
