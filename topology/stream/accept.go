@@ -257,8 +257,18 @@ func (w *worker) unpark(ctx context.Context, x *transaction, t *task, r *row) er
 		if err != nil {
 			return err
 		}
+		if b == nil && x.parks(t, parkedKey(r.key, n)) {
+			return nil // the next transaction sees it
+		}
 		if b == nil {
-			return nil // parked by this very transaction: the next one sees it
+			w.log.Error("a parked input is not there any more: those behind it go on", "set", t.set.full, "key", r.key[1:], "number", n)
+			w.metrics.dead(w.plan.service.Name, causeDefect)
+			x.touch(t, r)
+			r.frame.ParkedFrom++
+			if err := w.restage(x, t, r); err != nil {
+				return err
+			}
+			continue
 		}
 		var p parkedInput
 		if err := t.set.parked.Decode(b, &p); err != nil {

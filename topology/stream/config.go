@@ -78,6 +78,8 @@ type Limits struct {
 	EffectsAtOnce       int           // calls in flight, an effect and worker; 32
 	EffectAttempts      int           // tries of a call; the last may answer "unknown"; 6
 	EffectTimeout       time.Duration // of one try, well below RebalanceTimeout; 10 s
+	EffectBackoff       time.Duration // before a call is tried again, growing with each; 50 ms
+	EffectBackoffMost   time.Duration // the longest of these; 5 s
 	TransactionTimeout  time.Duration // after which the broker aborts; below RebalanceTimeout; 30 s
 	RebalanceTimeout    time.Duration // 60 s
 	SessionTimeout      time.Duration // 45 s
@@ -90,7 +92,8 @@ type Limits struct {
 	WatchEvery          time.Duration // between two looks at how far watched services have read; 1 s
 	DedupeWindow        time.Duration // for which an input may be sent again or read late; every input keeps its records for longer; 7 d
 	RestoreStall        time.Duration // longest time for which nothing may come of a changelog; then the session is built anew; 2 min
-	RebuildBackoff      time.Duration // before a failed session is built anew; 100 ms, doubling to 10 s
+	RebuildBackoff      time.Duration // before a failed session is built anew, doubling with each; 100 ms
+	RebuildBackoffMost  time.Duration // the longest of these; 10 s
 	BreakerWindow       int           // inputs over which defects are counted; 1,000
 	BreakerShare        float64       // share of defects that stops the service; 0.5
 	BreakerMinimum      int           // defects below which it does not; 50
@@ -114,6 +117,8 @@ func (l Limits) withDefaults() Limits {
 	def(&l.EffectsAtOnce, 32)
 	def(&l.EffectAttempts, 6)
 	def(&l.EffectTimeout, 10*time.Second)
+	def(&l.EffectBackoff, 50*time.Millisecond)
+	def(&l.EffectBackoffMost, 5*time.Second)
 	def(&l.TransactionTimeout, 30*time.Second)
 	def(&l.RebalanceTimeout, 60*time.Second)
 	def(&l.SessionTimeout, 45*time.Second)
@@ -127,6 +132,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.DedupeWindow, 7*24*time.Hour)
 	def(&l.RestoreStall, 2*time.Minute)
 	def(&l.RebuildBackoff, 100*time.Millisecond)
+	def(&l.RebuildBackoffMost, 10*time.Second)
 	def(&l.BreakerWindow, 1000)
 	def(&l.BreakerShare, 0.5)
 	def(&l.BreakerMinimum, 50)

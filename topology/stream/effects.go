@@ -147,7 +147,7 @@ func (e *effects) carryOut(ctx context.Context, t *task, key string, envelope sc
 	envelope.CausationID = in.CauseID
 	call := topology.Call{ID: in.ID, Again: again, Envelope: envelope, Key: key}
 	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, 5*time.Second
+	pause.InitialInterval, pause.MaxInterval = w.limits.EffectBackoff, w.limits.EffectBackoffMost
 	for ctx.Err() == nil {
 		call.Attempt++
 		call.Last = call.Attempt >= w.limits.EffectAttempts

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -186,7 +187,7 @@ func (r *restoring) apply(records []*kgo.Record) error {
 	t := r.task
 	changes := make([]table.Change, 0, len(records))
 	for _, rec := range records {
-		change := table.Change{Key: string(rec.Key), Value: rec.Value}
+		change := table.Change{Key: string(rec.Key), Value: bytes.Clone(rec.Value)} // or one row in memory holds the batch that it came in
 		if len(rec.Key) == 0 {
 			return fmt.Errorf("changelog %s/%d offset %d: a record without a key is no row", rec.Topic, rec.Partition, rec.Offset)
 		}

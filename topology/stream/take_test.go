@@ -140,59 +140,87 @@ func (w *worker) turns(t *testing.T) (turn func(...*kgo.Record), now *replayCloc
 	}, now
 }
 
-// TestParkedBehindTheEnd: where an input that was parked ends its row, what is
-// parked behind it is run all the same, and the row is gone.
-func TestParkedBehindTheEnd(t *testing.T) {
-	wait := true
-	var ran []int32
-	w := benched(t, topology.Service{
+// patient is a service that lets its inputs wait as long as it is told to, and notes
+// those that it has run.
+type patient struct {
+	wait bool
+	ran  []int32
+	ends bool // each that it runs ends its row
+}
+
+func (p *patient) benched(t *testing.T) *worker {
+	t.Helper()
+	return benched(t, topology.Service{
 		Name: "risk", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
 		Sets: []topology.Set{topology.Keyed("", "order", "row", topology.On("FraudHoldPlaced", func(_ *score, e score, turn *topology.Turn) error {
-			if wait {
+			if p.wait {
 				return topology.Park(time.Hour, "not yet")
 			}
-			ran = append(ran, e.Score)
-			turn.End()
+			p.ran = append(p.ran, e.Score)
+			if p.ends {
+				turn.End()
+			}
 			return nil
 		}))},
 	})
+}
+
+// TestParkedBehindTheEnd: where an input that was parked ends its row, what is
+// parked behind it is run all the same, and the row is gone.
+func TestParkedBehindTheEnd(t *testing.T) {
+	p := &patient{ends: true}
+	w := p.benched(t)
 	turn, now := w.turns(t)
 	for n := range int64(2) { // the second time as the first
-		wait = true
+		p.wait = true
 		turn(w.hold(t, "web-1", 3*n+1, now.now), w.hold(t, "web-1", 3*n+2, now.now), w.hold(t, "web-1", 3*n+3, now.now))
-		wait, now.now = false, now.now.Add(time.Hour)
+		p.wait, now.now = false, now.now.Add(time.Hour)
 		turn()
 		if b, err := w.tasks[taskID{"", 0}].table.Get("Racme/web-1"); b != nil || err != nil {
 			t.Errorf("the row has not ended: %q, %v", b, err)
 		}
 	}
-	if want := []int32{1, 2, 3, 4, 5, 6}; !slices.Equal(ran, want) {
-		t.Errorf("ran %v, want %v", ran, want)
+	if want := []int32{1, 2, 3, 4, 5, 6}; !slices.Equal(p.ran, want) {
+		t.Errorf("ran %v, want %v", p.ran, want)
 	}
 }
 
 // TestParkedWhileTheOthersRun: an input that comes in the transaction in which what
 // is parked under its key is tried again waits for the next one, not for ever.
 func TestParkedWhileTheOthersRun(t *testing.T) {
-	wait := true
-	var ran []int32
-	w := benched(t, topology.Service{
-		Name: "risk", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
-		Sets: []topology.Set{topology.Keyed("", "order", "row", topology.On("FraudHoldPlaced", func(_ *score, e score, _ *topology.Turn) error {
-			if wait {
-				return topology.Park(time.Hour, "not yet")
-			}
-			ran = append(ran, e.Score)
-			return nil
-		}))},
-	})
+	p := &patient{wait: true}
+	w := p.benched(t)
 	turn, now := w.turns(t)
 	turn(w.hold(t, "web-1", 1, now.now))
-	wait, now.now = false, now.now.Add(time.Hour)
+	p.wait, now.now = false, now.now.Add(time.Hour)
 	turn(w.hold(t, "web-1", 2, now.now))
 	turn()
-	if !slices.Equal(ran, []int32{1, 2}) {
-		t.Errorf("ran %v, want 1 and 2", ran)
+	if !slices.Equal(p.ran, []int32{1, 2}) {
+		t.Errorf("ran %v, want 1 and 2", p.ran)
+	}
+}
+
+// TestParkedInputThatIsGone: one that a damaged changelog has lost costs neither the
+// row nor what waits behind it.
+func TestParkedInputThatIsGone(t *testing.T) {
+	p := &patient{}
+	w := p.benched(t)
+	turn, now := w.turns(t)
+	turn(w.hold(t, "web-1", 1, now.now))
+	p.wait = true
+	turn(w.hold(t, "web-1", 2, now.now), w.hold(t, "web-1", 3, now.now))
+	of := w.tasks[taskID{"", 0}].table
+	if err := of.Commit([]table.Change{{Key: parkedKey("Racme/web-1", 0)}}, of.Marker()); err != nil {
+		t.Fatal(err)
+	}
+	p.wait, now.now = false, now.now.Add(time.Hour)
+	turn()
+	turn()
+	if !slices.Equal(p.ran, []int32{1, 3}) {
+		t.Errorf("ran %v, want 1 and 3", p.ran)
+	}
+	if b, err := of.Get("Racme/web-1"); b == nil || err != nil {
+		t.Errorf("the row is gone: %v", err)
 	}
 }
 

@@ -114,6 +114,9 @@ func (r *row) begin() bool {
 		return false
 	}
 	r.touched, r.was, r.wasHand = true, r.frame.deadline(), len(r.frame.Intents) > 0
+	if !r.dirty {
+		r.staged = r.bytes // until a step says otherwise: nothing would delete the row
+	}
 	return true
 }
 

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -49,6 +50,11 @@ func (x *transaction) touch(t *task, r *row) bool {
 	}
 	x.touched = append(x.touched, touched{t, r})
 	return true
+}
+
+// parks says whether the transaction itself lets an input wait under this key.
+func (x *transaction) parks(t *task, key string) bool {
+	return slices.ContainsFunc(x.parked, func(c parkedChange) bool { return c.task == t && c.key == key && c.value != nil })
 }
 
 // untouch takes back the latest touch.

@@ -118,7 +118,7 @@ func (w *worker) supervise(ctx context.Context) error {
 			return nil
 		case <-time.After(backoff):
 		}
-		backoff = min(2*backoff, 10*time.Second)
+		backoff = min(2*backoff, w.limits.RebuildBackoffMost)
 	}
 }
 
