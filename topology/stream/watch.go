@@ -47,17 +47,25 @@ func (r *Runner) look(ctx context.Context, adm *kadm.Client, s topology.Service,
 	asOf := r.config.Clock.Now() // before the look: what is read by then has been read
 	var news []topology.Request
 	now := map[topology.Position]bool{}
-	for _, reader := range slices.Sorted(maps.Keys(s.Watch.Readers)) {
-		committed, err := adm.FetchOffsets(ctx, r.config.Prefix+reader)
-		if errors.Is(err, kerr.GroupIDNotFound) {
+	readers := slices.Sorted(maps.Keys(s.Watch.Readers))
+	groups := make([]string, 0, len(readers))
+	for _, reader := range readers {
+		groups = append(groups, r.config.topic(reader))
+	}
+	answers := adm.FetchManyOffsets(ctx, groups...) // in one request: it is asked all day
+	for i, reader := range readers {
+		answer, answered := answers[groups[i]]
+		switch {
+		case errors.Is(answer.Err, kerr.GroupIDNotFound):
 			continue // it never ran: what it has read is not known
-		}
-		if err != nil {
-			return fmt.Errorf("ask for the offsets of %s: %w", reader, err)
+		case answer.Err != nil:
+			return fmt.Errorf("ask for the offsets of %s: %w", reader, answer.Err)
+		case !answered:
+			return fmt.Errorf("ask for the offsets of %s: no broker answers for its group", reader)
 		}
 		for _, event := range s.Watch.Readers[reader] {
 			t, _ := r.config.Estate.TopicOf(event)
-			for partition, o := range committed[r.config.topic(t.Name)] {
+			for partition, o := range answer.Fetched[r.config.topic(t.Name)] {
 				p := topology.Position{Service: reader, Topic: t.Name, Partition: partition, Offset: o.At}
 				if now[p] {
 					continue
