@@ -36,7 +36,12 @@ const (
 // child runs the counting service until it is told to stop.
 func child(place string) error {
 	at := strings.Split(place, "|") // brokers, registry, prefix, state, what it does
-	store, err := table.Open(table.Config{Dir: at[3]})
+	measured := at[4] == "measured"
+	disk := table.Config{Dir: at[3]}
+	if measured {
+		disk.MemTable = tightTable
+	}
+	store, err := table.Open(disk)
 	if err != nil {
 		return err
 	}
@@ -55,7 +60,7 @@ func child(place string) error {
 	estate.Partitions = partitions
 	services := []topology.Service{killing()}
 	limits := stream.Limits{Heartbeat: 100 * time.Millisecond, SessionTimeout: 6 * time.Second}
-	if at[4] == "measured" {
+	if measured {
 		services = []topology.Service{counting(tallying)}
 		limits.FetchBytes, limits.FetchPartitionBytes, limits.RowCacheBytes = tightFetch, tightFetch/partitions, tightCache
 		limits.CheckpointBytes = tightCache
