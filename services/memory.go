@@ -12,7 +12,7 @@ import (
 // what its caches account for, garbage is collected more often.
 const (
 	gcPercent = 200
-	besides   = 512 << 20 // bytes beside the caches
+	besides   = 768 << 20 // bytes beside the caches: of the database's memtables, which are three of 64 MiB, and of what is on its way
 )
 
 // TuneCollector is for a process that runs so many services. What an event leaves

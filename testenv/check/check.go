@@ -259,7 +259,7 @@ func (c *Checker) fact(t topology.Topic, in input) {
 	case !twice:
 		c.seen[in.ID] = told{digest}
 	case before.digest != digest:
-		c.say(eventBytes, in, "%s %s was told before in other words", in.Type, in.ID)
+		c.say(eventBytes, in, "%s %s was told before in other words: a fact that is told more than once of a key needs a discriminator", in.Type, in.ID)
 	case !t.Retention.Compact: // a compacted topic holds states: a repeat is the same state
 		c.say(eventOnce, in, "%s %s was told before", in.Type, in.ID)
 	}

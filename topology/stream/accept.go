@@ -251,7 +251,7 @@ func (w *worker) restage(x *transaction, t *task, r *row) error {
 
 // unpark tries the parked inputs of a key in order, until one must wait on.
 func (w *worker) unpark(ctx context.Context, x *transaction, t *task, r *row) error {
-	for r.frame.parked() > 0 {
+	for gone := 0; r.frame.parked() > 0; {
 		n := r.frame.ParkedFrom
 		b, err := t.table.Get(parkedKey(r.key, n))
 		if err != nil {
@@ -261,11 +261,13 @@ func (w *worker) unpark(ctx context.Context, x *transaction, t *task, r *row) er
 			return nil // the next transaction sees it
 		}
 		if b == nil {
-			w.log.Error("a parked input is not there any more: those behind it go on", "set", t.set.full, "key", r.key[1:], "number", n)
-			w.metrics.dead(w.plan.service.Name, causeDefect)
-			x.touch(t, r)
-			r.frame.ParkedFrom++
-			if err := w.restage(x, t, r); err != nil {
+			if gone++; gone > w.limits.ParkedPerKey {
+				return nil // a damaged row may count to the end of time: the next transaction goes on
+			}
+			if gone == 1 {
+				w.log.Error("a parked input is not there any more: those behind it go on", "set", t.set.full, "key", r.key[1:], "number", n)
+			}
+			if err := w.unparked(x, t, r, n); err != nil {
 				return err
 			}
 			continue
@@ -302,20 +304,26 @@ func (w *worker) unpark(ctx context.Context, x *transaction, t *task, r *row) er
 				return err
 			}
 		}
-		x.touch(t, r)
-		r.frame.ParkedFrom++
-		if err := w.stageParked(x, t, r, n, nil); err != nil {
-			return err
-		}
-		if ends := r.dirty && r.staged == nil; ends && r.frame.parked() == 0 {
-			r.frame = frame{}
-			return nil
-		}
-		if err := w.restage(x, t, r); err != nil {
+		if err := w.unparked(x, t, r, n); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unparked takes a parked input off its key. With the last one goes a row that has
+// ended before.
+func (w *worker) unparked(x *transaction, t *task, r *row, n int64) error {
+	x.touch(t, r)
+	r.frame.ParkedFrom++
+	if err := w.stageParked(x, t, r, n, nil); err != nil {
+		return err
+	}
+	if r.ended && r.frame.parked() == 0 {
+		r.frame, r.staged, r.dirty = frame{}, nil, true
+		return nil
+	}
+	return w.restage(x, t, r)
 }
 
 func (w *worker) parkAgain(x *transaction, t *task, r *row, n int64, p *parkedInput, after time.Duration) error {

@@ -82,7 +82,8 @@ func Topics(c Config, services []topology.Service) ([]Declared, error) {
 func ms(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // Apply makes the topics that are missing and returns their names. One that
-// exists with fewer or more partitions is an error: growing is a procedure.
+// exists with fewer or more partitions is an error: with their number, keys change
+// places, and leave their rows behind.
 func Apply(ctx context.Context, c Config, services []topology.Service) ([]string, error) {
 	want, err := Topics(c, services)
 	if err != nil {
@@ -103,7 +104,7 @@ func Apply(ctx context.Context, c Config, services []topology.Service) ([]string
 	for _, t := range want {
 		if d, ok := have[t.Name]; ok && d.Err == nil {
 			if n := int32(len(d.Partitions)); n != t.Partitions {
-				errs = append(errs, fmt.Errorf("topic %s has %d partitions, declared are %d: growing is a procedure, shrinking impossible", t.Name, n, t.Partitions))
+				errs = append(errs, fmt.Errorf("topic %s has %d partitions, declared are %d: with another number keys would leave their rows: declare what it has, or apply under another --prefix", t.Name, n, t.Partitions))
 			}
 			continue
 		}

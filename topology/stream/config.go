@@ -70,7 +70,7 @@ type Limits struct {
 	RecordBytes         int           // a larger output makes its input a dead letter; 900 KiB, below the broker's 1 MiB
 	KeyBytes            int           // of an input; a longer one makes it a dead letter; 1 KiB
 	RowCacheBytes       int64         // rows of a service kept in memory by this process, shared among its tasks, beside what no checkpoint has written yet; 256 MiB
-	CheckpointBytes     int64         // rows of a service that are committed and not on disk, shared among its tasks: a checkpoint begins; at twice as many, with those that it writes, commits wait for it; 128 MiB
+	CheckpointBytes     int64         // what a service takes in memory of rows and index entries that are committed and not on disk, shared among its tasks: a checkpoint begins; at twice as many, with those that it writes, the next commit waits for it; 128 MiB
 	CheckpointEvery     time.Duration // longest time between checkpoints of a task that changes; 5 s
 	ParkedPerKey        int           // inputs waiting under one key; the next is a dead letter; 1,000
 	QuarantineAfter     int           // ends of the process while one record, or one timer, was run; then it is a dead letter and not run; 3
@@ -78,8 +78,8 @@ type Limits struct {
 	EffectsAtOnce       int           // calls in flight, an effect and worker; 32
 	EffectAttempts      int           // tries of a call; the last may answer "unknown"; 6
 	EffectTimeout       time.Duration // of one try, well below RebalanceTimeout; 10 s
-	EffectBackoff       time.Duration // before a call is tried again, growing with each; 50 ms
-	EffectBackoffMost   time.Duration // the longest of these; 5 s
+	EffectBackoff       time.Duration // before a call is tried again, growing with each, give or take half; 50 ms
+	EffectBackoffMost   time.Duration // to which it grows; 5 s
 	TransactionTimeout  time.Duration // after which the broker aborts; below RebalanceTimeout; 30 s
 	RebalanceTimeout    time.Duration // 60 s
 	SessionTimeout      time.Duration // 45 s

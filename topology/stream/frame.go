@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"iter"
 	"slices"
 	"time"
 
@@ -300,10 +299,10 @@ func (r *frameReader) texts(into [7]*string) {
 	}
 }
 
-// items counts an array's items off, block by block. An item takes a byte at
-// least, so a count of more than there are is no count.
-func (r *frameReader) items() iter.Seq[int] {
-	return func(yield func(int) bool) {
+// items goes through an array, block by block. An item takes a byte at least, so a
+// count of more than there are is no count.
+func (r *frameReader) items() func(yield func() bool) {
+	return func(yield func() bool) {
 		for {
 			n := r.long()
 			if n < 0 { // the block's size in bytes follows
@@ -316,8 +315,8 @@ func (r *frameReader) items() iter.Seq[int] {
 			if n == 0 || r.bad {
 				return
 			}
-			for i := range n {
-				if r.bad || !yield(int(i)) {
+			for range n {
+				if r.bad || !yield() {
 					return
 				}
 			}

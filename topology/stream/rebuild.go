@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -293,7 +294,7 @@ func (r *Rebuild) changelog(ctx context.Context, t *RebuildTask) (rows map[strin
 			if rec.Value == nil {
 				delete(rows, string(rec.Key))
 			} else {
-				rows[string(rec.Key)] = rec.Value
+				rows[string(rec.Key)] = bytes.Clone(rec.Value) // or one row holds the batch that it came in
 			}
 		}
 		return nil

@@ -44,6 +44,7 @@ type row struct {
 	wasHand bool
 	staged  []byte // its bytes as the steps so far have left them; nil: it ends
 	dirty   bool
+	ended   bool // by its latest step; what is parked under its key may keep it
 }
 
 // Keys of the changelog.

@@ -224,6 +224,50 @@ func TestParkedInputThatIsGone(t *testing.T) {
 	}
 }
 
+// TestParkedInputThatIsGoneBehindTheEnd: nor does it keep a row that has ended.
+func TestParkedInputThatIsGoneBehindTheEnd(t *testing.T) {
+	p := &patient{wait: true, ends: true}
+	w := p.benched(t)
+	turn, now := w.turns(t)
+	turn(w.hold(t, "web-1", 1, now.now), w.hold(t, "web-1", 2, now.now))
+	of := w.tasks[taskID{"", 0}].table
+	if err := of.Commit([]table.Change{{Key: parkedKey("Racme/web-1", 1)}}, of.Marker()); err != nil {
+		t.Fatal(err)
+	}
+	p.wait, now.now = false, now.now.Add(time.Hour)
+	turn()
+	if b, err := of.Get("Racme/web-1"); b != nil || err != nil || !slices.Equal(p.ran, []int32{1}) {
+		t.Errorf("ran %v, and the row that ended is %q, %v", p.ran, b, err)
+	}
+}
+
+// TestParkedWithoutEnd: a damaged row that says that more is parked than anything can
+// be holds up a transaction no longer than the most that can be parked would.
+func TestParkedWithoutEnd(t *testing.T) {
+	p := &patient{}
+	w := p.benched(t)
+	turn, now := w.turns(t)
+	turn(w.hold(t, "web-1", 1, now.now))
+	at := w.tasks[taskID{"", 0}]
+	r, err := at.row("Racme/web-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.frame.ParkedTo, r.frame.ParkedUntil = 1<<40, now.now.UnixMilli()
+	damaged, err := at.set.encode(r, new([]byte))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at.release()
+	if err := at.table.Commit([]table.Change{{Key: "Racme/web-1", Value: damaged, Is: now.now}}, at.table.Marker()); err != nil {
+		t.Fatal(err)
+	}
+	turn()
+	if r, err = at.row("Racme/web-1"); err != nil || r.frame.ParkedFrom != int64(w.limits.ParkedPerKey) {
+		t.Errorf("%d were skipped, %v, want %d", r.frame.ParkedFrom, err, w.limits.ParkedPerKey)
+	}
+}
+
 // TestDamagedRowWithIntents: a row that cannot be read harms its own key alone, also
 // where it has intents in hand: its task is taken up.
 func TestDamagedRowWithIntents(t *testing.T) {

@@ -23,6 +23,7 @@ type Verified struct {
 	Next    int64  // changelog offset up to which the disk has it
 	Behind  int64  // offsets that the changelog has beyond
 	Rows    int
+	Again   int      // of these, rows that the changelog has again beyond Next: a start writes them anew, and they are not judged
 	Differs []string // keys, at most maxDiffering of them, each with what is wrong
 	Stale   bool     // the changelog is not the one that the disk trails: a start restores it whole
 }
@@ -101,6 +102,7 @@ func verify(ctx context.Context, c Config, logs *changelogs, name string) (Verif
 		digest := sha256.Sum256(value)
 		switch {
 		case again[key]:
+			v.Again++
 		case !there:
 			differs(key, "is on disk and not on the changelog")
 		case !bytes.Equal(want[:], digest[:]):

@@ -116,7 +116,7 @@ func (w *worker) supervise(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(backoff):
+		case <-time.After(min(backoff, w.limits.RebuildBackoffMost)):
 		}
 		backoff = min(2*backoff, w.limits.RebuildBackoffMost)
 	}

@@ -97,8 +97,8 @@ func (s *Store) background(do func(closing <-chan struct{})) {
 // errClosing ends what runs in the background.
 var errClosing = errors.New("the database is being closed")
 
-// Close closes the database, after the checkpoints that run. What a task has not
-// given to one is lost.
+// Close closes the database. Tasks must not be used any more: a checkpoint that still
+// runs is waited for, and what a task has not given to one is lost.
 func (s *Store) Close() error {
 	s.stop.Do(func() { close(s.closing) }) // a close that failed for want of room may be tried again
 	s.aside.Wait()

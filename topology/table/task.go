@@ -117,7 +117,7 @@ func (t *Task) absent(key string) bool {
 // are written twice, and the more of the changelog is read again after a crash.
 type Limits struct {
 	Cache   int64         // bytes of rows beside those that no checkpoint has written yet
-	Pending int64         // bytes of those: a checkpoint begins; at twice as many, with those that it writes, a commit waits for it; default 8 MiB
+	Pending int64         // bytes of those and of their index entries: a checkpoint begins; at twice as many, with those that it writes, a commit waits for it before it returns; default 8 MiB
 	Every   time.Duration // longest time between checkpoints of a task that changes; default 5 s
 }
 

@@ -104,7 +104,7 @@ func statusCommand() *cobra.Command {
 
 func flowCommand() *cobra.Command {
 	c := &client{}
-	cmd := &cobra.Command{Use: "flow", Short: "Flows, and what they are owed"}
+	cmd := group("flow", "Flows, and what they are owed")
 	c.bind(cmd)
 	cmd.AddCommand(&cobra.Command{
 		Use: "show ORDER", Short: "One flow: what happened, and what is owed but absent", Args: cobra.ExactArgs(1),
@@ -168,7 +168,7 @@ func showFlow(w io.Writer, a *workbench.FlowAnswer) {
 
 func reconCommand() *cobra.Command {
 	c := &client{}
-	cmd := &cobra.Command{Use: "recon", Short: "Differences between ledgers"}
+	cmd := group("recon", "Differences between ledgers")
 	c.bind(cmd)
 	var state, code string
 	ls := &cobra.Command{

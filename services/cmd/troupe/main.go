@@ -49,6 +49,11 @@ func main() {
 // usageError is a call that cannot be understood.
 type usageError struct{ error }
 
+// group is a command that has others, and does nothing by itself.
+func group(use, short string) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+}
+
 func newRoot() *cobra.Command {
 	o := &options{}
 	root := &cobra.Command{

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +60,21 @@ func or(s, otherwise string) string {
 		return otherwise
 	}
 	return s
+}
+
+// partners refuses services that nobody has told where their partner is: they would
+// start, and tell of each order that the partner does not answer.
+func (o *options) partners(chosen []topology.Service) error {
+	for _, p := range []struct{ service, flag, url string }{
+		{"fraud", "scoring-url", o.world.Scoring}, {"payment", "provider-url", o.world.Provider},
+		{"shipment", "warehouse-url", o.world.Warehouse}, {"invoicing", "erp-url", o.world.ERP},
+	} {
+		if p.url == "" && slices.ContainsFunc(chosen, func(s topology.Service) bool { return s.Name == p.service }) {
+			variable := "TROUPE_" + strings.ToUpper(strings.ReplaceAll(p.flag, "-", "_"))
+			return usageError{fmt.Errorf("%s has a partner: set --%s or %s", p.service, p.flag, variable)}
+		}
+	}
+	return nil
 }
 
 // admin is a configuration that talks to the broker but runs nothing.

@@ -28,7 +28,8 @@ is collected: GOGC and GOMEMLIMIT, if set, count instead.
 "all" is every service. Without --brokers it brings all that it needs: an embedded
 broker and registry, and a simulated world with invented orders in quickened time.`,
 		Example: `  troupe run all
-  troupe run fraud payment --brokers localhost:9092 --registry http://localhost:8081 --state /var/lib/troupe`,
+  troupe run inventory payment --brokers localhost:9092 --registry http://localhost:8081 \
+    --provider-url https://psp --state /var/lib/troupe`,
 	}
 	f := c.Flags()
 	f.StringVar(&l.listen.services, "listen", "127.0.0.1:8080", "address for intakes (/<service>/…), /tracking/…, /metrics, /livez and /readyz")
@@ -53,6 +54,9 @@ func serve(cmd *cobra.Command, o *options, names []string, workers int, at addre
 		return err
 	}
 	if contexts.All, err = choose(contexts.All, names); err != nil {
+		return err
+	}
+	if err := o.partners(contexts.All); err != nil {
 		return err
 	}
 	metrics := prometheus.NewRegistry()

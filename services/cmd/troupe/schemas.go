@@ -18,7 +18,7 @@ var (
 )
 
 func schemasCommand(o *options) *cobra.Command {
-	c := &cobra.Command{Use: "schemas", Short: "The published language"}
+	c := group("schemas", "The published language")
 	c.AddCommand(
 		&cobra.Command{
 			Use: "lint", Short: "Check that every field says its meaning, unit and owner", Args: cobra.NoArgs,

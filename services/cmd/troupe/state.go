@@ -13,7 +13,7 @@ import (
 )
 
 func stateCommand(o *options) *cobra.Command {
-	c := &cobra.Command{Use: "state", Short: "What services know, on disk and on their changelogs"}
+	c := group("state", "What services know, on disk and on their changelogs")
 	c.AddCommand(&cobra.Command{
 		Use: "verify", Short: "Compare a state directory with the changelogs it trails", Args: cobra.NoArgs,
 		Long: `Compare every row in a state directory with its changelog, up to where the
@@ -57,7 +57,7 @@ func tell(w io.Writer, verified []stream.Verified) error {
 		case v.Stale:
 			fmt.Fprintf(w, "%s: of another changelog, restored whole at the next start\n", v.Task)
 		default:
-			fmt.Fprintf(w, "%s: %d rows, %d records behind\n", v.Task, v.Rows, v.Behind)
+			fmt.Fprintf(w, "%s: %d rows, %d records behind, which write %d of them anew\n", v.Task, v.Rows, v.Behind, v.Again)
 		}
 		for _, d := range v.Differs {
 			fmt.Fprintf(w, "  %s\n", d)

@@ -11,7 +11,7 @@ import (
 )
 
 func topologyCommand(o *options) *cobra.Command {
-	c := &cobra.Command{Use: "topology", Short: "The map of the estate: what exists and who may touch it"}
+	c := group("topology", "The map of the estate: what exists and who may touch it")
 	graph := &cobra.Command{
 		Use: "graph", Short: "Draw the services and the topics between them", Args: cobra.NoArgs,
 		Example: "  troupe topology graph -o mermaid",
