@@ -53,7 +53,7 @@ type changelogs struct {
 	adm     *kadm.Client
 	inflate kgo.Decompressor
 	log     *slog.Logger
-	mends   bool // aborts what hangs: for a service that has to go on, not for a command that looks
+	tells   bool // looks for what hangs while it waits: for a service that has to go on
 }
 
 func newChangelogs(c Config) (*changelogs, error) {
@@ -187,8 +187,8 @@ func (c *changelogs) follow(ctx context.Context, leader int32, spans []*span, st
 				return fmt.Errorf("%v: nothing came behind offset %d of %d for %v: a transaction is open there", s, next, s.end, held.Round(time.Second))
 			}
 		}
-		if every := stall / hungLooks; c.mends && time.Since(moved) > every && time.Since(asked) > every {
-			c.endHung(ctx, every, at)
+		if every := stall / hungLooks; c.tells && time.Since(moved) > every && time.Since(asked) > every {
+			c.tellHung(ctx, every, at)
 			asked = time.Now()
 		}
 	}

@@ -12,12 +12,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// endHung aborts the transactions that hang in a changelog: those that the
+// tellHung tells of the transactions that hang in a changelog: those that the
 // partition's leader takes for open while their coordinator knows nothing of them.
 // A crash of a broker in the middle of an end can leave one (KIP-664, KIP-890); no
-// timeout ends it, and nobody reads past it. To end one by hand where this may not:
-// kafka-transactions.sh abort.
-func (c *changelogs) endHung(ctx context.Context, limit time.Duration, held map[*span]int64) {
+// timeout ends it, and nobody reads past it.
+//
+// It aborts none: a lone broker that is killed may have committed the same
+// transaction in its other partitions, and to abort the rows of what others have read
+// is to do it twice. Whether it did, a person must see.
+func (c *changelogs) tellHung(ctx context.Context, limit time.Duration, held map[*span]int64) {
 	ctx, done := context.WithTimeout(ctx, limit)
 	defer done()
 	for s := range held {
@@ -27,12 +30,8 @@ func (c *changelogs) endHung(ctx context.Context, limit time.Duration, held map[
 			log.Warn("cannot find out whether a transaction hangs in a changelog", "error", err)
 		}
 		for _, p := range hung {
-			log := log.With("producer", p.ProducerID, "epoch", p.ProducerEpoch, "offset", p.CurrentTxnStartOffset)
-			if err := c.abortOf(ctx, p); err != nil {
-				log.Error("a transaction that its coordinator has forgotten holds up a changelog and cannot be aborted: grant Alter on the cluster, or use kafka-transactions.sh abort", "error", err)
-				continue
-			}
-			log.Warn("a transaction that its coordinator has forgotten held up a changelog: aborted")
+			log.Error("a transaction that its coordinator has forgotten holds up a changelog: end it by kafka-transactions.sh abort; if its outputs are committed elsewhere, run troupe state rebuild then",
+				"producer", p.ProducerID, "epoch", p.ProducerEpoch, "offset", p.CurrentTxnStartOffset)
 		}
 	}
 }
@@ -198,23 +197,4 @@ func (c *changelogs) coordinated(ctx context.Context, txn openTxn, s *span) (boo
 		}
 	}
 	return false, nil
-}
-
-// abortOf writes the marker that the coordinator never will. It carries the
-// transaction's own epoch, which every version of the protocol takes of an
-// operator: one of a later epoch is not touched.
-func (c *changelogs) abortOf(ctx context.Context, p kadm.DescribedProducer) error {
-	var only kadm.TopicsSet
-	only.Add(p.Topic, p.Partition)
-	written, err := c.adm.WriteTxnMarkers(ctx, kadm.TxnMarkers{
-		ProducerID: p.ProducerID, ProducerEpoch: p.ProducerEpoch, CoordinatorEpoch: max(0, p.CoordinatorEpoch), Topics: only,
-	})
-	if err != nil {
-		return err
-	}
-	answer, is := written[p.ProducerID].Topics[p.Topic].Partitions[p.Partition]
-	if !is {
-		return errors.New("the broker does not say whether it has")
-	}
-	return answer.Err
 }

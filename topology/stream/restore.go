@@ -42,7 +42,7 @@ func (w *worker) open(ctx context.Context, ids []taskID, share table.Limits) (ta
 	if err != nil {
 		return nil, err
 	}
-	c.mends = true
+	c.tells = true
 	defer c.close()
 	defer func() {
 		if err == nil {
