@@ -37,7 +37,7 @@ SEEDS ?= 100
 sim:
 	$(GO) test ./testenv/sim/virtual -run '^TestSeeds$$' -v -count=1 -timeout 0 -seeds $(SEEDS) -from $(SEED)
 
-# Processes, the broker and the registry are killed under load, then the log is
+# Processes, the registry and, of three nodes, brokers are killed under load, then the log is
 # judged. A seed that fails plays the same faults again: make crash SEED=7
 CRASHES ?= 50
 SEED ?= 1
