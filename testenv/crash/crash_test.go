@@ -286,24 +286,18 @@ func (s *site) way(f fault, p broker.Passage) {
 	s.later(f.lasts, func() { ways.Set(broker.Passage{}) })
 }
 
-// outage kills a broker and starts it again: at once where it is the only one,
-// otherwise while the others go on, but never two at a time, which is more than
-// is promised.
+// outage kills a broker of several and starts it again while the others go on, but
+// never two at a time, which is more than is promised.
 func (s *site) outage(node int) {
 	s.outages.Wait()
 	if err := s.real.Kafka.Kill(node); err != nil {
 		s.t.Fatal(err)
 	}
-	again := func() {
+	s.outages.Go(func() {
 		if err := s.real.Kafka.Restart(s.t.Context(), node); err != nil {
 			s.t.Error(err)
 		}
-	}
-	if len(s.real.Kafka.Brokers) == 1 {
-		again()
-		return
-	}
-	s.outages.Go(again)
+	})
 }
 
 func (s *site) later(after time.Duration, do func()) {

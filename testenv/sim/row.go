@@ -15,7 +15,7 @@ import (
 
 // frame is what a changelog holds for a key: the service's state and what the
 // runtime keeps beside it. It and what follows is on purpose a second model of
-// topology/stream/row.go and shares no line with it, or one mistake would be in both.
+// topology/stream/row.go and frame.go and shares no line with it, or one mistake would be in both.
 type frame struct {
 	Tenant      string   `avro:"tenant"`
 	Region      string   `avro:"region"`

@@ -3,7 +3,6 @@ package stream
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -119,12 +118,10 @@ func (s *set) unframe(b []byte, into *frame) (state []byte, err error) {
 func (s *set) glance(b []byte) (deadline time.Time, inHand bool, err error) {
 	var f frame
 	if body, current := s.frame.Current(b); current {
-		var n int
-		f.Deadline, n = binary.Varint(body) // an Avro long
-		if n <= 0 || n >= len(body) {
-			return time.Time{}, false, errors.New("the row is cut short")
+		r := frameReader{b: body}
+		if f.Deadline, f.InHand = r.long(), r.bool(); r.bad {
+			return time.Time{}, false, errFrame
 		}
-		f.InHand = body[n] == 1
 	} else if _, err := s.frame.DecodePrefix(b, &f); err != nil {
 		return time.Time{}, false, err
 	}
