@@ -7,8 +7,6 @@ import (
 	"runtime"
 	"testing"
 	"time"
-
-	"github.com/twmb/avro"
 )
 
 // told is a message of nothing but its envelope.
@@ -130,13 +128,12 @@ func FuzzWriterSchema(f *testing.F) {
 		} `avro:"lines"`
 	}
 	f.Fuzz(func(t *testing.T, text string, body []byte) {
-		schema, err := avro.Parse(text)
+		writer, err := writtenAs(text)
 		if err != nil {
 			return
 		}
 		w := NewWire(published.catalogue, nil)
-		root := schema.Root()
-		w.byID[1] = &written{name: root.Name, full: root.Namespace + "." + root.Name, schema: schema, plans: map[any]*avro.Schema{}}
+		w.byID[1] = writer
 		value := append(binary.BigEndian.AppendUint32([]byte{0}, 1), body...)
 		frame, err := w.Open(t.Context(), value)
 		if err != nil {

@@ -12,20 +12,21 @@ import (
 
 // Reader decodes one event type into T.
 type Reader[T any] struct {
-	name   string
-	schema *avro.Schema // nil for a foreign type: the writer's schema is cut
+	published string       // the type's latest version, as compact makes it
+	schema    *avro.Schema // that, cut; nil for a foreign type: the writer's schema is cut
 }
 
 // NewReader makes a reader whose schema is the published one cut down to the
 // fields of T. A field that the published type does not have is an error that
 // names it. Of a type that is not published here, what the writer has counts.
 func NewReader[T any](w *Wire, typeName string) (*Reader[T], error) {
-	r := &Reader[T]{name: typeName}
+	r := &Reader[T]{}
 	t := w.catalogue.Type(typeName)
 	if t == nil {
 		return r, nil
 	}
 	var err error
+	r.published = compact(t.Latest().Text)
 	r.schema, err = cut(t.Latest().Schema, fieldsOf(reflect.TypeFor[T]()))
 	if err != nil {
 		return nil, fmt.Errorf("%v reads %s: %w", reflect.TypeFor[T](), typeName, err)
@@ -35,20 +36,32 @@ func NewReader[T any](w *Wire, typeName string) (*Reader[T], error) {
 
 // Decode reads a frame into a zero T.
 func (r *Reader[T]) Decode(f Frame, into *T) error {
-	return decode(f, r, func() (*avro.Schema, error) {
-		if r.schema != nil {
-			return r.schema, nil
-		}
-		return cut(f.schema.schema, fieldsOf(reflect.TypeFor[T]()))
-	}, into)
+	return decode(f, r, func() (plan, error) { return r.plan(f.schema) }, into)
 }
 
-func decode(f Frame, key any, reader func() (*avro.Schema, error), into any) error {
-	plan, err := f.schema.resolved(key, reader)
+// plan is to read with the writer's own schema where that is the published one, of
+// which T is known to be a part: nothing is to be resolved, and the library has a
+// much faster way for schemas of which nothing is.
+func (r *Reader[T]) plan(writer *written) (plan, error) {
+	if r.schema != nil && writer.text == r.published {
+		return plan{writer.schema, []avro.Opt{avro.SkipUnknown()}}, nil
+	}
+	reader := r.schema
+	if reader == nil {
+		var err error
+		if reader, err = cut(writer.schema, fieldsOf(reflect.TypeFor[T]())); err != nil {
+			return plan{}, err
+		}
+	}
+	return writer.resolve(reader)
+}
+
+func decode(f Frame, reader any, make func() (plan, error), into any) error {
+	p, err := f.schema.plan(reader, make)
 	if err != nil {
 		return err
 	}
-	rest, err := plan.Decode(f.Body, into)
+	rest, err := p.schema.Decode(f.Body, into, p.options...)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrBody, f.Type, err)
 	}
@@ -61,14 +74,13 @@ func decode(f Frame, key any, reader func() (*avro.Schema, error), into any) err
 // FieldReader decodes an event type into the envelope and named top-level
 // fields, for readers that learn from data what to read.
 type FieldReader struct {
-	name   string
 	want   fields
 	schema *avro.Schema
 }
 
 // NewFieldReader makes one; a field that the published type lacks is an error.
 func NewFieldReader(w *Wire, typeName string, names []string) (*FieldReader, error) {
-	r := &FieldReader{name: typeName, want: fields{"envelope": nil}}
+	r := &FieldReader{want: fields{"envelope": nil}}
 	for _, n := range names {
 		r.want[n] = nil
 	}
@@ -86,11 +98,15 @@ func NewFieldReader(w *Wire, typeName string, names []string) (*FieldReader, err
 // Decode reads a frame; values are int32, int64, string, bool, time.Time, nil.
 func (r *FieldReader) Decode(f Frame) (Envelope, map[string]any, error) {
 	var values map[string]any
-	err := decode(f, r, func() (*avro.Schema, error) {
-		if r.schema != nil {
-			return r.schema, nil
+	err := decode(f, r, func() (plan, error) {
+		reader := r.schema
+		if reader == nil {
+			var err error
+			if reader, err = cut(f.schema.schema, r.want); err != nil {
+				return plan{}, err
+			}
 		}
-		return cut(f.schema.schema, r.want)
+		return f.schema.resolve(reader)
 	}, &values)
 	if err != nil {
 		return Envelope{}, nil, err

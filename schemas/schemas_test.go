@@ -247,10 +247,12 @@ func known(t testing.TB) (w *Wire, body []byte) {
 	t.Helper()
 	w = NewWire(load(t), nil)
 	v := w.catalogue.Type("OrderPlaced").Latest()
-	w.byID[1] = &written{name: "OrderPlaced", full: "troupe.ordercapture.OrderPlaced", schema: v.Schema, plans: map[any]*avro.Schema{}}
+	var err error
+	if w.byID[1], err = writtenAs(v.Text); err != nil {
+		t.Fatal(err)
+	}
 	seed := 0
-	body, err := v.Schema.Encode(sample(v.Schema.Root().ExpandReferences(), &seed))
-	if err != nil {
+	if body, err = v.Schema.Encode(sample(v.Schema.Root().ExpandReferences(), &seed)); err != nil {
 		t.Fatal(err)
 	}
 	return w, body
@@ -311,7 +313,10 @@ func FuzzEveryType(f *testing.F) {
 	seed := 0
 	for i, typ := range types {
 		v := typ.Latest()
-		w.byID[i] = &written{name: typ.Name, full: typ.FullName, schema: v.Schema, plans: map[any]*avro.Schema{}}
+		var err error
+		if w.byID[i], err = writtenAs(v.Text); err != nil {
+			f.Fatal(err)
+		}
 		var names []string
 		for _, field := range v.Schema.Root().Fields {
 			if field.Name != "envelope" {

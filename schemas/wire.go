@@ -1,8 +1,10 @@
 package schemas
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -40,11 +42,17 @@ type writer struct {
 
 // written is a schema that some record was written with.
 type written struct {
-	name, full string
-	schema     *avro.Schema
+	name, full, text string // the text as compact makes it
+	schema           *avro.Schema
 
 	mu    sync.RWMutex
-	plans map[any]*avro.Schema // reader → resolved schema
+	plans map[any]plan // by reader
+}
+
+// plan is how a reader decodes what was written with a schema.
+type plan struct {
+	schema  *avro.Schema
+	options []avro.Opt
 }
 
 // Frame is an opened record.
@@ -131,36 +139,57 @@ func (w *Wire) writtenWith(ctx context.Context, id int) (*written, error) {
 	if err != nil {
 		return nil, err
 	}
-	schema, err := avro.Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("%w: the registered text does not parse: %w", ErrBody, err)
+	if s, err = writtenAs(text); err != nil {
+		return nil, err
 	}
-	root := schema.Root()
-	s = &written{name: root.Name, full: root.Namespace + "." + root.Name, schema: schema, plans: map[any]*avro.Schema{}}
 	w.mu.Lock()
 	w.byID[id] = s
 	w.mu.Unlock()
 	return s, nil
 }
 
-// resolved returns the writer's schema resolved to a reader's, made once.
-func (s *written) resolved(key any, reader func() (*avro.Schema, error)) (*avro.Schema, error) {
+func writtenAs(text string) (*written, error) {
+	schema, err := avro.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the registered text does not parse: %w", ErrBody, err)
+	}
+	root := schema.Root()
+	return &written{name: root.Name, full: root.Namespace + "." + root.Name, text: compact(text), schema: schema, plans: map[any]plan{}}, nil
+}
+
+// compact is a schema's text without its white space, which a registry may change.
+func compact(text string) string {
+	var b bytes.Buffer
+	if err := json.Compact(&b, []byte(text)); err != nil {
+		return text // one word, in a form that JSON has not
+	}
+	return b.String()
+}
+
+// plan returns a reader's plan, made once.
+func (s *written) plan(reader any, make func() (plan, error)) (plan, error) {
 	s.mu.RLock()
-	plan := s.plans[key]
+	p, made := s.plans[reader]
 	s.mu.RUnlock()
-	if plan != nil {
-		return plan, nil
+	if made {
+		return p, nil
 	}
-	want, err := reader()
+	p, err := make()
 	if err != nil {
-		return nil, err
-	}
-	plan, err = avro.Resolve(s.schema, want)
-	if err != nil {
-		return nil, fmt.Errorf("%w: written with a schema that its reader cannot resolve: %w", ErrBody, err)
+		return plan{}, err
 	}
 	s.mu.Lock()
-	s.plans[key] = plan
+	s.plans[reader] = p
 	s.mu.Unlock()
-	return plan, nil
+	return p, nil
+}
+
+// resolve plans to read a part of what was written, by the rules of Avro where the
+// reader's schema differs from the writer's.
+func (s *written) resolve(reader *avro.Schema) (plan, error) {
+	resolved, err := avro.Resolve(s.schema, reader)
+	if err != nil {
+		return plan{}, fmt.Errorf("%w: written with a schema that its reader cannot resolve: %w", ErrBody, err)
+	}
+	return plan{schema: resolved}, nil
 }

@@ -21,15 +21,13 @@ type Difference struct {
 	// money not captured for what was not released, units not billed that were
 	// never ordered.
 	Absorbed int64
-	Evidence []Fact // in no order, and perhaps more than once
 }
 
 func (d Difference) delta() int64 { return d.Actual - d.Expected }
 
-// classify names every difference that the ledger shows as of a time, each unit
-// of it once.
-func (r Rules) classify(l *Ledger, at time.Time) []Difference {
-	c := classifier{rules: r, Ledger: l.asOf(at)}
+// classify names every difference that the ledger shows, each unit of it once.
+func (r Rules) classify(l *Ledger) []Difference {
+	c := classifier{rules: r, Ledger: l}
 	c.release()
 	c.match()
 	if c.Placed == nil && r.knows(ordersLedger) {
@@ -47,7 +45,7 @@ type classifier struct {
 	*Ledger
 	rules    Rules
 	released []release   // as the dispatches stand in the ledger
-	items    []*item     // every shipment line that left or was billed, in the order of its name
+	items    []item      // every shipment line that left or was billed, in the order of its name
 	overs    []overspill // lines of which more left than was ordered
 	found    []Difference
 }
@@ -71,24 +69,19 @@ type item struct {
 	billed      int32 // less credits
 	billedNet   int64
 	billedGross int64
-	again       int32 // billed with the same content under another number
 	rounded     int64 // bills of a part of the order's line, each rounded by itself
-
-	bills    []bill
-	evidence []Fact
 }
 
-func (i *item) name() string { return i.shipment + "/" + strconv.Itoa(int(i.line)) }
+func (i *item) name() string { return nameOf(i.shipment, i.line) }
 
-// bill is the first document with some content.
-type bill struct{ document, content string }
+// nameOf is the name of a shipment line.
+func nameOf(shipment string, line int32) string { return shipment + "/" + strconv.Itoa(int(line)) }
 
 // overspill is a line of which more left than was ordered.
 type overspill struct {
 	line           int32
 	allowed, left  int32
 	unbilled, risk int64
-	evidence       []Fact
 }
 
 func (c *classifier) ordered(line int32) (Line, bool) {
@@ -104,6 +97,7 @@ func (c *classifier) ordered(line int32) (Line, bool) {
 // have a code of their own. Where nobody can know, all were.
 func (c *classifier) release() {
 	needed := map[int32]int32{}
+	c.released = make([]release, 0, len(c.Dispatches))
 	for _, d := range c.Dispatches {
 		if !c.rules.knowsReleases() {
 			c.released = append(c.released, release{true, d.At})
@@ -132,41 +126,39 @@ func (c *classifier) release() {
 
 func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
+// item finds or adds a line; it stands where it is until the next one is added.
 func (c *classifier) item(shipment string, line int32) *item {
-	at, found := slices.BinarySearchFunc(c.items, 0, func(i *item, _ int) int {
+	at, found := slices.BinarySearchFunc(c.items, 0, func(i item, _ int) int {
 		return cmp.Or(cmp.Compare(i.shipment, shipment), cmp.Compare(i.line, line))
 	})
 	if !found {
-		c.items = slices.Insert(c.items, at, &item{shipment: shipment, line: line})
+		c.items = slices.Insert(c.items, at, item{shipment: shipment, line: line})
 	}
-	return c.items[at]
+	return &c.items[at]
 }
 
 // match gathers what left and what was billed per shipment line.
 func (c *classifier) match() {
+	parts := 0
+	for _, d := range c.Dispatches {
+		parts += len(d.Parts)
+	}
+	c.items = make([]item, 0, parts) // most of what is billed has left
 	for _, d := range c.Dispatches {
 		for _, p := range d.Parts {
 			i := c.item(d.Shipment, p.Line)
 			i.left += p.Quantity
 			i.leftGross += p.Gross
-			i.evidence = append(i.evidence, d.Fact)
 		}
 	}
 	if c.Placed != nil {
 		c.spill()
 	}
-	voided := func(invoice string) bool {
-		return slices.ContainsFunc(c.Voids, func(v Void) bool { return v.Invoice == invoice })
+	for d := range c.invoices() {
+		c.bill(d, 1)
 	}
-	for _, d := range c.Invoices {
-		if !voided(d.Number) {
-			c.bill(d, 1)
-		}
-	}
-	for _, d := range c.Credits {
-		if !voided(d.Of) { // with the invoice went what was credited of it
-			c.bill(d, -1)
-		}
+	for d := range c.credits() {
+		c.bill(d, -1)
 	}
 }
 
@@ -193,7 +185,6 @@ func (c *classifier) spill() {
 			}
 			c.overs[o].left = left[p.Line]
 			c.overs[o].risk += c.worth(i, over)
-			c.overs[o].evidence = append(c.overs[o].evidence, d.Fact)
 		}
 	}
 	slices.SortFunc(c.overs, func(a, b overspill) int { return cmp.Compare(a.line, b.line) })
@@ -221,27 +212,38 @@ func unitsOf(list []Units, line int32) (n int32) {
 }
 
 // bill adds a document's lines, or with a sign of -1 takes them off.
-func (c *classifier) bill(d Document, sign int32) {
+func (c *classifier) bill(d *Document, sign int32) {
 	for _, b := range d.Lines {
 		i := c.item(b.Shipment, b.Line)
 		i.billed += sign * b.Quantity
 		i.billedNet += int64(sign) * b.Net
 		i.billedGross += int64(sign) * b.Gross
-		i.evidence = append(i.evidence, d.Fact)
 		if l, _ := c.ordered(b.Line); b.Quantity != l.Quantity {
 			i.rounded++
 		}
-		if sign < 0 || b.Content == "" {
-			continue
-		}
-		first := slices.IndexFunc(i.bills, func(had bill) bool { return had.content == b.Content })
-		switch {
-		case first < 0:
-			i.bills = append(i.bills, bill{d.Number, b.Content})
-		case i.bills[first].document != d.Number:
-			i.again += b.Quantity
+	}
+}
+
+// again is how many of an item's units are billed with the content of another, earlier
+// document.
+func (c *classifier) again(i *item) (units int32) {
+	type bill struct{ document, content string }
+	var first []bill // with some content
+	for d := range c.invoices() {
+		for _, b := range d.Lines {
+			if b.Shipment != i.shipment || b.Line != i.line || b.Content == "" {
+				continue
+			}
+			at := slices.IndexFunc(first, func(had bill) bool { return had.content == b.Content })
+			switch {
+			case at < 0:
+				first = append(first, bill{d.Number, b.Content})
+			case first[at].document != d.Number:
+				units += b.Quantity
+			}
 		}
 	}
+	return units
 }
 
 // worth is the value of units of a shipment line: by the order's prices, else
@@ -260,12 +262,8 @@ func (c *classifier) worth(i *item, units int32) int64 {
 
 // unknown names the documents of an order that nobody has placed.
 func (c *classifier) unknown() {
-	for _, d := range c.Invoices {
-		if !slices.ContainsFunc(c.Voids, func(v Void) bool { return v.Invoice == d.Number }) {
-			c.found = append(c.found, Difference{
-				Code: unknownReference, Subject: d.Number, Actual: d.Gross, AtRisk: abs(d.Gross), Evidence: []Fact{d.Fact},
-			})
-		}
+	for d := range c.invoices() {
+		c.found = append(c.found, Difference{Code: unknownReference, Subject: d.Number, Actual: d.Gross, AtRisk: abs(d.Gross)})
 	}
 }
 
@@ -281,7 +279,6 @@ func (c *classifier) unreleased() {
 		missing -= absorbed
 		c.found = append(c.found, Difference{
 			Code: shippedNotReleased, Subject: d.Shipment, Actual: d.Value, AtRisk: d.Value, Absorbed: absorbed,
-			Evidence: []Fact{d.Fact},
 		})
 	}
 }
@@ -289,13 +286,13 @@ func (c *classifier) unreleased() {
 // quantities names what left, was ordered and was billed in different numbers.
 func (c *classifier) quantities() {
 	c.found = slices.Grow(c.found, len(c.items)) // a line that has left and is not billed yet is most of what there is
-	for _, i := range c.items {
-		c.quantity(i)
+	for n := range c.items {
+		c.quantity(&c.items[n])
 	}
 	for _, o := range c.overs {
 		c.found = append(c.found, Difference{
 			Code: shippedNotOrdered, Subject: strconv.Itoa(int(o.line)), Expected: int64(o.allowed), Actual: int64(o.left),
-			AtRisk: o.risk, Absorbed: o.unbilled, Evidence: o.evidence,
+			AtRisk: o.risk, Absorbed: o.unbilled,
 		})
 	}
 }
@@ -308,7 +305,7 @@ func (c *classifier) quantity(i *item) {
 		if expected != actual {
 			c.found = append(c.found, Difference{
 				Code: code, Subject: i.name(), Expected: int64(expected), Actual: int64(actual),
-				AtRisk: abs(c.worth(i, actual-expected)), Evidence: i.evidence,
+				AtRisk: abs(c.worth(i, actual-expected)),
 			})
 		}
 	}
@@ -323,7 +320,7 @@ func (c *classifier) quantity(i *item) {
 	case i.left > 0:
 		add(duplicateInvoice, i.left, i.billed)
 	default:
-		again := min(excess, i.again)
+		again := min(excess, c.again(i))
 		add(invoicedNotShipped, i.left, i.billed-again)
 		add(duplicateInvoice, i.billed-again, i.billed)
 	}
@@ -333,7 +330,8 @@ func (c *classifier) quantity(i *item) {
 // order's. A bill of a part may be a minor unit off the part's fair share, since
 // its share depends on which units it is.
 func (c *classifier) prices() {
-	for _, i := range c.items {
+	for n := range c.items {
+		i := &c.items[n]
 		l, ok := c.ordered(i.line)
 		if !ok || l.Quantity <= 0 {
 			continue
@@ -348,7 +346,7 @@ func (c *classifier) prices() {
 		unit := off > t.UnitMinor*max(1, abs(int64(i.billed)))
 		c.found = append(c.found, Difference{
 			Code: priceVariance, Subject: i.name(), Expected: expected, Actual: i.billedNet, AtRisk: off,
-			Tolerated: off < t.BelowMinor || !share && !unit, Grave: share && unit, Evidence: append(slices.Clip(i.evidence), *c.Placed),
+			Tolerated: off < t.BelowMinor || !share && !unit, Grave: share && unit,
 		})
 	}
 }
@@ -392,12 +390,6 @@ func (c *classifier) money() {
 	}
 	d.AtRisk = abs(d.delta())
 	d.Tolerated = d.AtRisk <= c.rules.Codes[d.Code].Tolerance.Minor
-	for _, s := range c.Dispatches {
-		d.Evidence = append(d.Evidence, s.Fact)
-	}
-	for _, m := range c.Movements {
-		d.Evidence = append(d.Evidence, m.Fact)
-	}
 	c.found = append(c.found, d)
 }
 
@@ -434,16 +426,6 @@ func (c *classifier) finished() bool {
 		left[i.line] += i.left
 	}
 	return c.Stop != nil && !slices.ContainsFunc(c.Stop.Leaving, func(u Units) bool { return left[u.Line] < u.Quantity })
-}
-
-// maxEvidence bounds what a mismatch shows; the latest records show most.
-const maxEvidence = 8
-
-// evidence is what a mismatch shows of its records, in the order of their times.
-func evidence(facts []Fact) []Fact {
-	shown := slices.SortedFunc(slices.Values(facts), Fact.compare)
-	shown = slices.CompactFunc(shown, func(a, b Fact) bool { return a.compare(b) == 0 })
-	return shown[max(0, len(shown)-maxEvidence):]
 }
 
 func abs(n int64) int64 { return max(n, -n) }

@@ -222,12 +222,36 @@ func (l *Ledger) facts() iter.Seq[Fact] {
 func once[E stamped](e *E, yield func(Fact) bool) bool { return e == nil || yield((*e).said()) }
 
 func each[E stamped](list []E, yield func(Fact) bool) bool {
-	for _, e := range list {
-		if !yield(e.said()) {
+	for i := range list {
+		if !yield(list[i].said()) {
 			return false
 		}
 	}
 	return true
+}
+
+// invoices are those that were not taken back.
+func (l *Ledger) invoices() iter.Seq[*Document] {
+	return l.standing(l.Invoices, func(d *Document) string { return d.Number })
+}
+
+// credits are those of such invoices: with the invoice went what was credited of it.
+func (l *Ledger) credits() iter.Seq[*Document] {
+	return l.standing(l.Credits, func(d *Document) string { return d.Of })
+}
+
+func (l *Ledger) standing(documents []Document, invoice func(*Document) string) iter.Seq[*Document] {
+	return func(yield func(*Document) bool) {
+		for i := range documents {
+			d := &documents[i]
+			if slices.ContainsFunc(l.Voids, func(v Void) bool { return v.Invoice == invoice(d) }) {
+				continue
+			}
+			if !yield(d) {
+				return
+			}
+		}
+	}
 }
 
 // instants are the times after another at which something became so, from the

@@ -142,7 +142,7 @@ func (r Rules) walk(f *Life, l *Ledger, instants []time.Time) (notes []note, thr
 			return notes, false
 		}
 		f.Seen = at
-		notes = append(notes, r.compare(f, r.classify(l, at), at)...)
+		notes = append(notes, r.compare(f, l.asOf(at), at)...)
 	}
 	passed, _ := r.pass(f, l, f.Settled.Add(time.Nanosecond))
 	return append(notes, passed...), true
@@ -179,7 +179,8 @@ func (r Rules) deadline(f *Life) (next time.Time) {
 
 // ring takes the mismatches whose deadline it is past their stage.
 func (r Rules) ring(f *Life, l *Ledger, at time.Time) (notes []note) {
-	differences := r.classify(l, at)
+	l = l.asOf(at)
+	differences := r.classify(l)
 	for i := range f.Mismatches {
 		m := &f.Mismatches[i]
 		rule := r.Codes[m.Code]
@@ -203,7 +204,7 @@ func (r Rules) ring(f *Life, l *Ledger, at time.Time) (notes []note) {
 				k, m.State, m.Opened = detected, open, true
 			}
 			m.Severity = rule.severity(m.Stage, differences[d].Grave)
-			notes = append(notes, note{Mismatch: *m, kind: k, at: at, evidence: differences[d].Evidence})
+			notes = append(notes, note{Mismatch: *m, kind: k, at: at, evidence: l.evidence(m.Code, m.Subject)})
 		}
 	}
 	return notes
@@ -216,8 +217,10 @@ func (r Rule) severity(stage int32, grave bool) string {
 	return r.Stages[max(0, min(int(stage), len(r.Stages))-1)].Severity
 }
 
-// compare takes the differences of an instant over what was known before.
-func (r Rules) compare(f *Life, differences []Difference, at time.Time) (notes []note) {
+// compare takes the differences of an instant, of which the ledger is, over what was
+// known before.
+func (r Rules) compare(f *Life, l *Ledger, at time.Time) (notes []note) {
+	differences := r.classify(l)
 	if more := len(differences) - len(f.Mismatches); more > 0 {
 		f.Mismatches = slices.Grow(f.Mismatches, more)
 	}
@@ -241,7 +244,7 @@ func (r Rules) compare(f *Life, differences []Difference, at time.Time) (notes [
 			m.Since = latest(m.Since, d.NotBefore)
 		case open:
 			if !m.alike(before) {
-				notes = append(notes, note{Mismatch: *m, kind: changed, at: at, evidence: d.Evidence})
+				notes = append(notes, note{Mismatch: *m, kind: changed, at: at, evidence: l.evidence(d.Code, d.Subject)})
 			}
 		}
 	}
@@ -279,7 +282,8 @@ func (r Rules) anew(b *Book) (notes []note) {
 		return nil
 	}
 	now := latest(told.Seen, told.Settled, anew.Seen)
-	standing := r.classify(&b.Ledger, anew.Seen)
+	then := b.Ledger.asOf(anew.Seen)
+	standing := r.classify(then)
 	for _, had := range told.Mismatches {
 		if anew.find(had.Code, had.Subject) == nil {
 			anew.add(Mismatch{Code: had.Code, Subject: had.Subject, State: gone})
@@ -294,8 +298,8 @@ func (r Rules) anew(b *Book) (notes []note) {
 		notes = append(notes, m.untold(had, walked)...)
 		if n, ok := m.correct(had, walked); ok {
 			n.at, n.amends = now, true
-			if d := slices.IndexFunc(standing, func(d Difference) bool { return m.is(d.Code, d.Subject) == 0 }); d >= 0 {
-				n.evidence = standing[d].Evidence
+			if slices.ContainsFunc(standing, func(d Difference) bool { return m.is(d.Code, d.Subject) == 0 }) {
+				n.evidence = then.evidence(m.Code, m.Subject)
 			}
 			notes = append(notes, n)
 		}

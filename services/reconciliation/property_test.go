@@ -86,7 +86,7 @@ func TestDifferencesAddUp(t *testing.T) {
 		f := newFixture(t)
 		f.deliver(story(t, f.rules, []int{0, 10, 60})...)
 		l := &f.book.Ledger
-		named := f.rules.classify(l, late)
+		named := f.rules.classify(l.asOf(late))
 		seen := map[string]bool{}
 		for _, d := range named {
 			if id := d.Code + " " + d.Subject; seen[id] {

@@ -141,7 +141,7 @@ func (r Rules) describe(n note, head schemas.Envelope, id, subject, currency str
 		Currency: currency, Expected: n.Expected, Actual: n.Actual, Delta: n.Actual - n.Expected, AtRisk: n.AtRisk,
 		Repair: r.Codes[n.Code].Repair, Rules: r.Version, Evidence: []shown{},
 	}
-	for _, f := range evidence(n.evidence) {
+	for _, f := range n.evidence {
 		m.Evidence = append(m.Evidence, shown{f.Topic, f.Partition, f.Offset, f.EventID})
 	}
 	return m
