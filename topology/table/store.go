@@ -17,6 +17,11 @@ import (
 // as many a checkpoint waits.
 const looseTables = 20
 
+// compactors is how many look for something to merge: one for what was written last,
+// and one for the rest. Each looks twenty times a second, also where nothing happens;
+// of Badger's default of 4 an idle process took most of its processor time.
+const compactors = 2
+
 // Store is the one database of a process.
 type Store struct {
 	disk disk
@@ -68,7 +73,7 @@ func Open(c Config) (*Store, error) {
 		return nil, fmt.Errorf("open state: %w", err)
 	}
 	o := badger.DefaultOptions(c.Dir).WithLogger(nil).WithDetectConflicts(false).WithMetricsEnabled(false).
-		WithMemTableSize(c.MemTable).WithNumMemtables(2).WithNumLevelZeroTables(looseTables).WithNumLevelZeroTablesStall(2 * looseTables).WithValueLogFileSize(64 << 20).
+		WithMemTableSize(c.MemTable).WithNumMemtables(2).WithNumLevelZeroTables(looseTables).WithNumLevelZeroTablesStall(2 * looseTables).WithNumCompactors(compactors).WithValueLogFileSize(64 << 20).
 		WithCompression(options.None).WithBlockCacheSize(0).WithIndexCacheSize(0).
 		WithNumVersionsToKeep(1)
 	db, err := badger.OpenManaged(o)
