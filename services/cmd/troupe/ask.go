@@ -106,7 +106,20 @@ func flowCommand() *cobra.Command {
 	c := &client{}
 	cmd := group("flow", "Flows, and what they are owed")
 	c.bind(cmd)
-	cmd.AddCommand(&cobra.Command{
+	var phase, overdue, owner string
+	ls := &cobra.Command{
+		Use: "ls", Short: "List flows: the longest overdue first where that is asked for, else the youngest", Args: cobra.NoArgs,
+		Example: "  troupe flow ls --phase RELEASED\n  troupe flow ls --overdue any\n  troupe flow ls --overdue ShipmentDelivered --owner shipment",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var l workbench.Flows
+			path := "/flows?" + url.Values{"phase": {phase}, "overdue": {overdue}, "owner": {owner}}.Encode()
+			return c.ask(cmd, path, &l, func(w io.Writer) { listFlows(w, &l) })
+		},
+	}
+	ls.Flags().StringVar(&phase, "phase", "", "one phase only")
+	ls.Flags().StringVar(&overdue, "overdue", "", "those to which this event is owed for too long, or any")
+	ls.Flags().StringVar(&owner, "owner", "", "those that wait for this context")
+	cmd.AddCommand(ls, &cobra.Command{
 		Use: "show ORDER", Short: "One flow: what happened, and what is owed but absent", Args: cobra.ExactArgs(1),
 		Long:    "ORDER is an order's number, the beginning of it, tenant/order, or the number of a thing that belongs to it, such as a shipment or an invoice.",
 		Example: "  troupe flow show web-000017\n  troupe flow show acme/web-000017 -o json",
@@ -141,6 +154,14 @@ func (c *client) find(ctx context.Context, number string) (string, error) {
 		return "", fmt.Errorf("the workbench knows no flow of %q", number)
 	}
 	return "", fmt.Errorf("%q may mean %d flows, such as %s and %s: say more of it", number, found.Part.Total, found.Flows[0].Order, found.Flows[1].Order)
+}
+
+func listFlows(w io.Writer, l *workbench.Flows) {
+	fmt.Fprintf(w, "ORDER\tPHASE\tSINCE\tPROMISED BY\tOVERDUE\n")
+	for _, f := range l.Flows {
+		fmt.Fprintf(w, "%s/%s\t%s\t%s\t%s\t%s\n", f.Tenant, f.Order, f.Phase, instant(f.PhaseSince), instant(f.PromisedBy), strings.Join(f.Overdue, ", "))
+	}
+	fmt.Fprintf(w, "%d of %d\n", len(l.Flows), l.Part.Total)
 }
 
 func showFlow(w io.Writer, a *workbench.FlowAnswer) {
