@@ -76,8 +76,9 @@ type bench struct {
 	limits   stream.Limits
 
 	// of the instances that are started next
-	options []kgo.Opt
-	log     *slog.Logger // nil: with -v the default one
+	options  []kgo.Opt
+	rehearse func(worker string, at stream.Point) error
+	log      *slog.Logger // nil: with -v the default one
 }
 
 var nine = time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
@@ -190,7 +191,7 @@ func (b *bench) start(name string, services ...topology.Service) *instance {
 	}
 	c := stream.Config{
 		Brokers: b.brokers, Prefix: b.prefix, Options: b.options, Instance: name, Estate: b.estate, Wire: b.wire, Clock: b.clock, Store: store,
-		Log: log.With("instance", name), Metrics: stream.NewMetrics(prometheus.NewRegistry()), Limits: b.limits,
+		Log: log.With("instance", name), Metrics: stream.NewMetrics(prometheus.NewRegistry()), Limits: b.limits, Rehearse: b.rehearse,
 	}
 	if b.quick != nil {
 		c.Clock = b.quick

@@ -3,12 +3,14 @@ package conformance
 import (
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"troupe/topology"
 	"troupe/topology/stream"
@@ -91,7 +93,8 @@ func (b *bench) configOf(topic, key string) string {
 	return ""
 }
 
-// configure sets a topic's configuration, and waits until the broker says so.
+// configure sets a topic's configuration, and waits until every broker says so: who
+// asks next may ask any of them.
 func (b *bench) configure(topic, key, value string) {
 	b.t.Helper()
 	answers, err := b.adm.AlterTopicConfigs(b.t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: key, Value: &value}}, b.prefix+topic)
@@ -103,5 +106,21 @@ func (b *bench) configure(topic, key, value string) {
 			b.t.Fatal(a.Err)
 		}
 	}
-	b.until("the configuration is known", func() bool { return b.configOf(topic, key) == value })
+	b.until("the configuration is known", func() bool {
+		brokers, err := b.adm.ListBrokers(b.t.Context())
+		return err == nil && !slices.ContainsFunc(brokers, func(at kadm.BrokerDetail) bool { return b.configAt(at.NodeID, topic, key) != value })
+	})
+}
+
+// configAt is what one broker says.
+func (b *bench) configAt(broker int32, topic, key string) string {
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	r := kmsg.NewDescribeConfigsRequestResource()
+	r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, b.prefix+topic, []string{key}
+	req.Resources = append(req.Resources, r)
+	answer, err := req.RequestWith(b.t.Context(), b.raw.Broker(int(broker)))
+	if err != nil || len(answer.Resources) != 1 || len(answer.Resources[0].Configs) != 1 || answer.Resources[0].Configs[0].Value == nil {
+		return ""
+	}
+	return *answer.Resources[0].Configs[0].Value
 }
