@@ -21,6 +21,9 @@ type Reader[T any] struct {
 // names it. Of a type that is not published here, what the writer has counts.
 func NewReader[T any](w *Wire, typeName string) (*Reader[T], error) {
 	r := &Reader[T]{}
+	if name := unexported(reflect.TypeFor[T]()); name != "" {
+		return nil, fmt.Errorf("%v reads %s: nothing can be read into its field %s, which is not exported", reflect.TypeFor[T](), typeName, name)
+	}
 	t := w.catalogue.Type(typeName)
 	if t == nil {
 		return r, nil
@@ -156,6 +159,29 @@ func fieldsOf(t reflect.Type) fields {
 		}
 	}
 	return want
+}
+
+// unexported names a field that is to be read and cannot be; empty if there is none.
+func unexported(t reflect.Type) string {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || t == reflect.TypeFor[time.Time]() {
+		return ""
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Tag.Get("avro") == "-" {
+			continue
+		}
+		if !f.IsExported() && !f.Anonymous {
+			return f.Name
+		}
+		if name := unexported(f.Type); name != "" {
+			return name
+		}
+	}
+	return ""
 }
 
 // cut is a schema reduced to some of its fields.

@@ -258,6 +258,20 @@ func known(t testing.TB) (w *Wire, body []byte) {
 	return w, body
 }
 
+// TestReaderOfAHiddenField: what could never be read is refused when a service binds,
+// not left empty.
+func TestReaderOfAHiddenField(t *testing.T) {
+	w, _ := known(t)
+	type hidden struct {
+		Lines []struct {
+			sku string `avro:"sku"` //nolint:unused // that is the point
+		} `avro:"lines"`
+	}
+	if _, err := NewReader[hidden](w, "OrderPlaced"); err == nil || !strings.Contains(err.Error(), "field sku, which is not exported") {
+		t.Errorf("it binds with %v", err)
+	}
+}
+
 func FuzzOpen(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 1})
 	f.Add([]byte(nil))

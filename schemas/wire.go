@@ -161,7 +161,7 @@ func writtenAs(text string) (*written, error) {
 func compact(text string) string {
 	var b bytes.Buffer
 	if err := json.Compact(&b, []byte(text)); err != nil {
-		return text // one word, in a form that JSON has not
+		return text // which does not parse as a schema either
 	}
 	return b.String()
 }

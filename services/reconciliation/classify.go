@@ -84,14 +84,6 @@ type overspill struct {
 	unbilled, risk int64
 }
 
-func (c *classifier) ordered(line int32) (Line, bool) {
-	i := slices.IndexFunc(c.Lines, func(l Line) bool { return l.Line == line })
-	if i < 0 {
-		return Line{Line: line}, false
-	}
-	return c.Lines[i], true
-}
-
 // release finds out which dispatches were allowed. Of a line's units those that
 // left first use up its reservation; units that nobody ordered need none, they
 // have a code of their own. Where nobody can know, all were.
@@ -162,53 +154,20 @@ func (c *classifier) match() {
 	}
 }
 
-// spill finds the units that left beyond what was ordered: of each line those
-// that left last.
+// spill books the units that left beyond what was ordered.
 func (c *classifier) spill() {
-	left := map[int32]int32{}
-	for _, d := range c.Dispatches {
-		for _, p := range d.Parts {
-			l, _ := c.ordered(p.Line)
-			allowed := max(0, l.Quantity-c.cancelled(p.Line))
-			before := max(left[p.Line], allowed)
-			left[p.Line] += p.Quantity
-			over := left[p.Line] - before
-			if over <= 0 {
-				continue
-			}
-			i := c.item(d.Shipment, p.Line)
-			i.over += over
-			o := slices.IndexFunc(c.overs, func(o overspill) bool { return o.line == p.Line })
-			if o < 0 {
-				o = len(c.overs)
-				c.overs = append(c.overs, overspill{line: p.Line, allowed: allowed})
-			}
-			c.overs[o].left = left[p.Line]
-			c.overs[o].risk += c.worth(i, over)
+	for d, s := range c.spills() {
+		i := c.item(d.Shipment, s.line)
+		i.over += s.over
+		o := slices.IndexFunc(c.overs, func(o overspill) bool { return o.line == s.line })
+		if o < 0 {
+			o = len(c.overs)
+			c.overs = append(c.overs, overspill{line: s.line, allowed: s.allowed})
 		}
+		c.overs[o].left = s.left
+		c.overs[o].risk += c.worth(i, s.over)
 	}
 	slices.SortFunc(c.overs, func(a, b overspill) int { return cmp.Compare(a.line, b.line) })
-}
-
-// cancelled is what of a line is not wanted any more; shipment's word and the
-// decision that follows it say the same.
-func (c *classifier) cancelled(line int32) (n int32) {
-	if c.Stop != nil {
-		n = unitsOf(c.Stop.Cancelled, line)
-	}
-	if c.Cancelled != nil {
-		n = max(n, unitsOf(c.Cancelled.Lines, line))
-	}
-	return n
-}
-
-func unitsOf(list []Units, line int32) (n int32) {
-	for _, u := range list {
-		if u.Line == line {
-			n += u.Quantity
-		}
-	}
-	return n
 }
 
 // bill adds a document's lines, or with a sign of -1 takes them off.

@@ -35,8 +35,8 @@ func (l *Ledger) about(code, subject string) (facts []Fact) {
 			}
 		}
 	case shippedNotOrdered:
-		for _, d := range l.Dispatches {
-			if slices.ContainsFunc(d.Parts, func(p Part) bool { return strconv.Itoa(int(p.Line)) == subject }) {
+		for d, s := range l.spills() {
+			if strconv.Itoa(int(s.line)) == subject {
 				facts = append(facts, d.Fact)
 			}
 		}

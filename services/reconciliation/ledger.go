@@ -230,6 +230,60 @@ func each[E stamped](list []E, yield func(Fact) bool) bool {
 	return true
 }
 
+func (l *Ledger) ordered(line int32) (Line, bool) {
+	i := slices.IndexFunc(l.Lines, func(o Line) bool { return o.Line == line })
+	if i < 0 {
+		return Line{Line: line}, false
+	}
+	return l.Lines[i], true
+}
+
+// cancelled is what of a line is not wanted any more; shipment's word and the
+// decision that follows it say the same.
+func (l *Ledger) cancelled(line int32) (n int32) {
+	if l.Stop != nil {
+		n = unitsOf(l.Stop.Cancelled, line)
+	}
+	if l.Cancelled != nil {
+		n = max(n, unitsOf(l.Cancelled.Lines, line))
+	}
+	return n
+}
+
+func unitsOf(list []Units, line int32) (n int32) {
+	for _, u := range list {
+		if u.Line == line {
+			n += u.Quantity
+		}
+	}
+	return n
+}
+
+// spilt is what of a dispatch left beyond what was ordered of a line, and what had
+// left of the line with it.
+type spilt struct{ line, allowed, left, over int32 }
+
+// spills finds the units that left beyond what was ordered: of each line those that
+// left last.
+func (l *Ledger) spills() iter.Seq2[*Dispatch, spilt] {
+	return func(yield func(*Dispatch, spilt) bool) {
+		left := map[int32]int32{}
+		for i := range l.Dispatches {
+			d := &l.Dispatches[i]
+			for _, p := range d.Parts {
+				o, _ := l.ordered(p.Line)
+				allowed := max(0, o.Quantity-l.cancelled(p.Line))
+				before := max(left[p.Line], allowed)
+				left[p.Line] += p.Quantity
+				over := left[p.Line] - before
+				if over > 0 && !yield(d, spilt{p.Line, allowed, left[p.Line], over}) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // invoices are those that were not taken back.
 func (l *Ledger) invoices() iter.Seq[*Document] {
 	return l.standing(l.Invoices, func(d *Document) string { return d.Number })

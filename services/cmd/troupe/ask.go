@@ -118,7 +118,7 @@ func flowCommand() *cobra.Command {
 	}
 	ls.Flags().StringVar(&phase, "phase", "", "one phase only")
 	ls.Flags().StringVar(&overdue, "overdue", "", "those to which this event is owed for too long, or any")
-	ls.Flags().StringVar(&owner, "owner", "", "those that wait for this context")
+	ls.Flags().StringVar(&owner, "owner", "", "those to which this context owes something for too long")
 	cmd.AddCommand(ls, &cobra.Command{
 		Use: "show ORDER", Short: "One flow: what happened, and what is owed but absent", Args: cobra.ExactArgs(1),
 		Long:    "ORDER is an order's number, the beginning of it, tenant/order, or the number of a thing that belongs to it, such as a shipment or an invoice.",
