@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -10,27 +11,52 @@ import (
 	"github.com/twmb/avro"
 )
 
-// Reader decodes one event type into T.
-type Reader[T any] struct {
+// projection is what a reader wants of a type.
+type projection struct {
+	want      fields
 	published string       // the type's latest version, as compact makes it
 	schema    *avro.Schema // that, cut; nil for a foreign type: the writer's schema is cut
 }
+
+// project cuts a type's latest version. A field that it does not have is an error.
+func (w *Wire) project(typeName string, want fields) (p projection, err error) {
+	p.want = want
+	if t := w.catalogue.Type(typeName); t != nil {
+		p.published = compact(t.Latest().Text)
+		p.schema, err = cut(t.Latest().Schema, want)
+	}
+	return p, err
+}
+
+// resolve plans to read a part of what was written, by the rules of Avro where the
+// reader's schema differs from the writer's.
+func (p *projection) resolve(writer *written) (plan, error) {
+	reader := p.schema
+	if reader == nil {
+		var err error
+		if reader, err = cut(writer.schema, p.want); err != nil {
+			return plan{}, err
+		}
+	}
+	resolved, err := avro.Resolve(writer.schema, reader)
+	if err != nil {
+		return plan{}, fmt.Errorf("%w: written with a schema that its reader cannot resolve: %w", ErrBody, err)
+	}
+	return plan{schema: resolved}, nil
+}
+
+// Reader decodes one event type into T.
+type Reader[T any] struct{ projection }
 
 // NewReader makes a reader whose schema is the published one cut down to the
 // fields of T. A field that the published type does not have is an error that
 // names it. Of a type that is not published here, what the writer has counts.
 func NewReader[T any](w *Wire, typeName string) (*Reader[T], error) {
 	r := &Reader[T]{}
-	if name := unexported(reflect.TypeFor[T]()); name != "" {
-		return nil, fmt.Errorf("%v reads %s: nothing can be read into its field %s, which is not exported", reflect.TypeFor[T](), typeName, name)
+	want, err := fieldsOf(reflect.TypeFor[T]())
+	if err == nil {
+		r.projection, err = w.project(typeName, want)
 	}
-	t := w.catalogue.Type(typeName)
-	if t == nil {
-		return r, nil
-	}
-	var err error
-	r.published = compact(t.Latest().Text)
-	r.schema, err = cut(t.Latest().Schema, fieldsOf(reflect.TypeFor[T]()))
 	if err != nil {
 		return nil, fmt.Errorf("%v reads %s: %w", reflect.TypeFor[T](), typeName, err)
 	}
@@ -38,9 +64,7 @@ func NewReader[T any](w *Wire, typeName string) (*Reader[T], error) {
 }
 
 // Decode reads a frame into a zero T.
-func (r *Reader[T]) Decode(f Frame, into *T) error {
-	return decode(f, r, func() (plan, error) { return r.plan(f.schema) }, into)
-}
+func (r *Reader[T]) Decode(f Frame, into *T) error { return decode(f, r, r.plan, into) }
 
 // plan is to read with the writer's own schema where that is the published one, of
 // which T is known to be a part: nothing is to be resolved, and the library has a
@@ -49,18 +73,11 @@ func (r *Reader[T]) plan(writer *written) (plan, error) {
 	if r.schema != nil && writer.text == r.published {
 		return plan{writer.schema, []avro.Opt{avro.SkipUnknown()}}, nil
 	}
-	reader := r.schema
-	if reader == nil {
-		var err error
-		if reader, err = cut(writer.schema, fieldsOf(reflect.TypeFor[T]())); err != nil {
-			return plan{}, err
-		}
-	}
-	return writer.resolve(reader)
+	return r.resolve(writer)
 }
 
-func decode(f Frame, reader any, make func() (plan, error), into any) error {
-	p, err := f.schema.plan(reader, make)
+func decode(f Frame, reader any, draw func(*written) (plan, error), into any) error {
+	p, err := f.schema.plan(reader, draw)
 	if err != nil {
 		return err
 	}
@@ -76,42 +93,25 @@ func decode(f Frame, reader any, make func() (plan, error), into any) error {
 
 // FieldReader decodes an event type into the envelope and named top-level
 // fields, for readers that learn from data what to read.
-type FieldReader struct {
-	want   fields
-	schema *avro.Schema
-}
+type FieldReader struct{ projection }
 
 // NewFieldReader makes one; a field that the published type lacks is an error.
 func NewFieldReader(w *Wire, typeName string, names []string) (*FieldReader, error) {
-	r := &FieldReader{want: fields{"envelope": nil}}
+	want := fields{"envelope": nil}
 	for _, n := range names {
-		r.want[n] = nil
+		want[n] = nil
 	}
-	t := w.catalogue.Type(typeName)
-	if t == nil {
-		return r, nil
-	}
-	var err error
-	if r.schema, err = cut(t.Latest().Schema, r.want); err != nil {
+	p, err := w.project(typeName, want)
+	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", typeName, err)
 	}
-	return r, nil
+	return &FieldReader{p}, nil
 }
 
 // Decode reads a frame; values are int32, int64, string, bool, time.Time, nil.
 func (r *FieldReader) Decode(f Frame) (Envelope, map[string]any, error) {
 	var values map[string]any
-	err := decode(f, r, func() (plan, error) {
-		reader := r.schema
-		if reader == nil {
-			var err error
-			if reader, err = cut(f.schema.schema, r.want); err != nil {
-				return plan{}, err
-			}
-		}
-		return f.schema.resolve(reader)
-	}, &values)
-	if err != nil {
+	if err := decode(f, r, r.resolve, &values); err != nil {
 		return Envelope{}, nil, err
 	}
 	head, _ := values["envelope"].(map[string]any)
@@ -134,54 +134,39 @@ func envelopeOf(m map[string]any) Envelope {
 // fields are the names that a reader wants; nil inside stands for all of it.
 type fields map[string]fields
 
-// fieldsOf lists what a struct reads, by its avro tags.
-func fieldsOf(t reflect.Type) fields {
+// fieldsOf lists what a struct reads, by its avro tags. Nothing can be read into a
+// field that is not exported.
+func fieldsOf(t reflect.Type) (fields, error) {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
 		t = t.Elem()
 	}
 	if t.Kind() != reflect.Struct || t == reflect.TypeFor[time.Time]() {
-		return nil
+		return nil, nil
 	}
 	want := fields{}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("avro"), ",")
-		switch {
-		case name == "-":
-		case options == "inline" || f.Anonymous && name == "":
-			for n, inner := range fieldsOf(f.Type) {
-				want[n] = inner
-			}
-		case name == "":
-			want[f.Name] = fieldsOf(f.Type)
-		default:
-			want[name] = fieldsOf(f.Type)
-		}
-	}
-	return want
-}
-
-// unexported names a field that is to be read and cannot be; empty if there is none.
-func unexported(t reflect.Type) string {
-	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
-		t = t.Elem()
-	}
-	if t.Kind() != reflect.Struct || t == reflect.TypeFor[time.Time]() {
-		return ""
-	}
-	for i := range t.NumField() {
-		f := t.Field(i)
-		if f.Tag.Get("avro") == "-" {
+		if name == "-" {
 			continue
 		}
 		if !f.IsExported() && !f.Anonymous {
-			return f.Name
+			return nil, fmt.Errorf("nothing can be read into its field %s, which is not exported", f.Name)
 		}
-		if name := unexported(f.Type); name != "" {
-			return name
+		inner, err := fieldsOf(f.Type)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case options == "inline" || f.Anonymous && name == "":
+			maps.Copy(want, inner)
+		case name == "":
+			want[f.Name] = inner
+		default:
+			want[name] = inner
 		}
 	}
-	return ""
+	return want, nil
 }
 
 // cut is a schema reduced to some of its fields.

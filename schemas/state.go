@@ -40,8 +40,8 @@ func NewState[S any](name string) (*State[S], error) {
 }
 
 // empty makes the lists of a struct empty ones. As such they are read in any case, and
-// the library makes each that is nil by reflection: in a row of ten lists, most of
-// them empty, that takes longer than all the rest.
+// the library makes each that is nil by reflection: of a row of ten lists, most of
+// them empty, that is a tenth of the time and half of the allocations.
 func empty(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Slice:

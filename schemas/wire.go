@@ -166,15 +166,15 @@ func compact(text string) string {
 	return b.String()
 }
 
-// plan returns a reader's plan, made once.
-func (s *written) plan(reader any, make func() (plan, error)) (plan, error) {
+// plan returns a reader's plan, drawn once.
+func (s *written) plan(reader any, draw func(*written) (plan, error)) (plan, error) {
 	s.mu.RLock()
-	p, made := s.plans[reader]
+	p, drawn := s.plans[reader]
 	s.mu.RUnlock()
-	if made {
+	if drawn {
 		return p, nil
 	}
-	p, err := make()
+	p, err := draw(s)
 	if err != nil {
 		return plan{}, err
 	}
@@ -182,14 +182,4 @@ func (s *written) plan(reader any, make func() (plan, error)) (plan, error) {
 	s.plans[reader] = p
 	s.mu.Unlock()
 	return p, nil
-}
-
-// resolve plans to read a part of what was written, by the rules of Avro where the
-// reader's schema differs from the writer's.
-func (s *written) resolve(reader *avro.Schema) (plan, error) {
-	resolved, err := avro.Resolve(s.schema, reader)
-	if err != nil {
-		return plan{}, fmt.Errorf("%w: written with a schema that its reader cannot resolve: %w", ErrBody, err)
-	}
-	return plan{schema: resolved}, nil
 }

@@ -200,6 +200,16 @@ func TestParkedWhileTheOthersRun(t *testing.T) {
 	}
 }
 
+// loses takes an entry out of the first task's table, as damage would.
+func (w *worker) loses(t *testing.T, key string) *table.Task {
+	t.Helper()
+	of := w.tasks[taskID{"", 0}].table
+	if err := of.Commit([]table.Change{{Key: key}}, of.Marker()); err != nil {
+		t.Fatal(err)
+	}
+	return of
+}
+
 // TestParkedInputThatIsGone: one that a damaged changelog has lost costs neither the
 // row nor what waits behind it.
 func TestParkedInputThatIsGone(t *testing.T) {
@@ -209,10 +219,7 @@ func TestParkedInputThatIsGone(t *testing.T) {
 	turn(w.hold(t, "web-1", 1, now.now))
 	p.wait = true
 	turn(w.hold(t, "web-1", 2, now.now), w.hold(t, "web-1", 3, now.now))
-	of := w.tasks[taskID{"", 0}].table
-	if err := of.Commit([]table.Change{{Key: parkedKey("Racme/web-1", 0)}}, of.Marker()); err != nil {
-		t.Fatal(err)
-	}
+	of := w.loses(t, parkedKey("Racme/web-1", 0))
 	p.wait, now.now = false, now.now.Add(time.Hour)
 	turn()
 	turn()
@@ -230,10 +237,7 @@ func TestParkedInputThatIsGoneBehindTheEnd(t *testing.T) {
 	w := p.benched(t)
 	turn, now := w.turns(t)
 	turn(w.hold(t, "web-1", 1, now.now), w.hold(t, "web-1", 2, now.now))
-	of := w.tasks[taskID{"", 0}].table
-	if err := of.Commit([]table.Change{{Key: parkedKey("Racme/web-1", 1)}}, of.Marker()); err != nil {
-		t.Fatal(err)
-	}
+	of := w.loses(t, parkedKey("Racme/web-1", 1))
 	p.wait, now.now = false, now.now.Add(time.Hour)
 	turn()
 	if b, err := of.Get("Racme/web-1"); b != nil || err != nil || !slices.Equal(p.ran, []int32{1}) {
