@@ -111,9 +111,9 @@ func TestImports(t *testing.T) {
 				return strings.HasPrefix(im, "github.com/twmb/franz-go") && !strings.HasPrefix(im, "github.com/twmb/franz-go/pkg/sr") &&
 					!within(f.pkg, "topology/stream") && !within(f.pkg, "testenv")
 			}},
-		{"Badger is topology/table's", "state that others write does not trail Kafka",
+		{"the database is topology/table's", "state that others write does not trail Kafka",
 			func(f file, im string) bool {
-				return strings.HasPrefix(im, "github.com/dgraph-io/badger") && !within(f.pkg, "topology/table")
+				return strings.HasPrefix(im, "github.com/cockroachdb/pebble") && !within(f.pkg, "topology/table")
 			}},
 		{"Avro is schemas'", "two codecs in two places are two languages",
 			func(f file, im string) bool {

@@ -25,7 +25,6 @@ import (
 const (
 	tightFetch = 2 << 20
 	tightCache = 8 << 20
-	tightTable = 8 << 20
 	tooMuch    = 128 << 20
 	note       = 288 << 20 // bytes of all inputs, which no compression makes smaller
 	shortest   = 100       // of them, of one input

@@ -37,11 +37,7 @@ const (
 func child(place string) error {
 	at := strings.Split(place, "|") // brokers, registry, prefix, state, what it does
 	measured := at[4] == "measured"
-	disk := table.Config{Dir: at[3]}
-	if measured {
-		disk.MemTable = tightTable
-	}
-	store, err := table.Open(disk)
+	store, err := table.Open(table.Config{Dir: at[3]})
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@
 // gave it. It polls, runs the steps of what it read and of the timers that are
 // due, and commits in one transaction: the group's offsets, the outputs, and
 // the changed rows on the changelog. Only when the broker has said yes does
-// what was staged become the state in memory; Badger trails it. Anything but a
+// what was staged become the state in memory; the disk trails it. Anything but a
 // clear yes is unknown, and unknown is dropped: the session is closed and built
 // anew from what Kafka says was committed.
 //

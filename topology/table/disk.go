@@ -2,14 +2,27 @@ package table
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
 
-	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/cockroachdb/pebble/v2"
+	tablefilter "github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/sstable/block"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // disk is where checkpoints lie.
@@ -19,7 +32,10 @@ type disk interface {
 	read(keys [][]byte, f func(i int, value []byte) error) error
 	// write puts entries that are sorted by key, and returns once they last.
 	write(entries []entry) error
-	// scan walks the keys with a prefix, from a key on. errStop ends it early.
+	// drop deletes all keys with a prefix, and some others with them.
+	drop(prefix []byte, also ...[]byte) error
+	// scan walks the keys with a prefix, from a key on. Key and value are valid
+	// during the call. errStop ends it early.
 	scan(prefix, from []byte, values bool, f func(key, value []byte) error) error
 	close() error
 }
@@ -30,31 +46,123 @@ type entry struct{ key, value []byte }
 // errStop ends a scan early.
 var errStop = errors.New("stop")
 
-// onDisk is Badger. Every write uses one version, so an overwrite replaces the
-// older entry and a read stops at its first hit: Kafka orders the writes, not
-// Badger.
+// Limits of the database.
+const (
+	memTable   = 8 << 20               // bytes of small checkpoints in memory, twice at most
+	blockCache = 32 << 20              // bytes of blocks that were read last, indexes and filters among them
+	tableFrom  = 1 << 20               // bytes of entries that are written as a table of their own
+	looseMost  = 24                    // tables on top of each other: a checkpoint waits while there are more
+	looseWait  = 10 * time.Millisecond // between two looks at that
+	stallMost  = time.Minute           // longest wait: a database that cannot merge is slow to read, and right
+	filterBits = 10                    // a key, of a table's filter
+	mergers    = 2                     // tables are merged by so many at most
+)
+
+// onDisk is Pebble. What is small goes through its log; what is large is written as
+// a sorted table that Pebble takes in as it is: neither its log nor its memory sees it.
 type onDisk struct {
-	db   *badger.DB
-	room room
+	db       *pebble.DB
+	options  *pebble.Options
+	incoming string        // directory of tables that are being written
+	tables   atomic.Uint64 // written so far
+	room     room
 }
 
-const version = 1
+func openDisk(dir string) (d *onDisk, err error) {
+	d = &onDisk{incoming: filepath.Join(dir, "incoming"), room: room{dir}}
+	if err := d.room.check(); err != nil {
+		return nil, err
+	}
+	d.options = &pebble.Options{
+		FS:                         vfs.Default, // Pebble's own choice looks after each write by a timer
+		CacheSize:                  blockCache,
+		MemTableSize:               memTable,
+		FormatMajorVersion:         pebble.FormatNewest,
+		CompactionConcurrencyRange: func() (lower, upper int) { return 1, mergers },
+		Logger:                     words{},
+	}
+	for i := range d.options.Levels {
+		d.options.Levels[i].Compression = func() *block.CompressionProfile { return block.NoCompression }
+		if i < len(d.options.Levels)-1 { // what the last level lacks is nowhere, and Task knows that by itself
+			d.options.Levels[i].FilterPolicy = tablefilter.FilterPolicy(filterBits)
+		}
+	}
+	if d.db, err = pebble.Open(dir, d.options); errors.Is(err, syscall.EAGAIN) {
+		return nil, errors.New("another process has it open: end that, or use another directory")
+	} else if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.RemoveAll(d.incoming), os.Mkdir(d.incoming, 0o755)); err != nil { // what a crash left there was never taken in
+		return nil, errors.Join(err, d.db.Close())
+	}
+	return d, nil
+}
 
-// tombstone is Badger's mark of a tombstone in pb.KV.Meta.
-const tombstone = 1
+// words sends what Pebble has to say to the log.
+type words struct{}
 
-func (d onDisk) read(keys [][]byte, f func(i int, value []byte) error) error {
-	txn := d.db.NewTransactionAt(version, false)
-	defer txn.Discard()
+func (words) Infof(string, ...any)         {}
+func (words) Errorf(f string, args ...any) { slog.Error("state: " + fmt.Sprintf(f, args...)) }
+
+// Fatalf must not return: Pebble cannot go on, and nothing is lost, since the
+// changelog has all of it.
+func (words) Fatalf(f string, args ...any) { panic("state: " + fmt.Sprintf(f, args...)) }
+
+func (d *onDisk) read(keys [][]byte, f func(i int, value []byte) error) error {
 	for i, key := range keys {
-		item, err := txn.Get(key)
-		switch {
-		case errors.Is(err, badger.ErrKeyNotFound):
-			err = f(i, nil)
-		case err == nil:
-			err = item.Value(func(v []byte) error { return f(i, v) })
-		default:
-			err = fmt.Errorf("read state: %w", err)
+		value, closer, err := d.db.Get(key)
+		if errors.Is(err, pebble.ErrNotFound) {
+			if err := f(i, nil); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read state: %w", err)
+		}
+		if err := errors.Join(f(i, value), closer.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *onDisk) write(entries []entry) error {
+	if err := d.room.check(); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	size := 0
+	for i := range entries {
+		size += len(entries[i].key) + len(entries[i].value)
+	}
+	put := d.log
+	if size >= tableFrom {
+		put = d.table
+	}
+	if err := put(entries); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	return nil
+}
+
+func (d *onDisk) log(entries []entry) error {
+	b := d.db.NewBatch()
+	err := each(entries, func(key, value []byte) error { return b.Set(key, value, nil) }, func(key []byte) error { return b.Delete(key, nil) })
+	if err == nil {
+		err = b.Commit(pebble.Sync)
+	}
+	return errors.Join(err, b.Close())
+}
+
+// each puts or deletes every entry.
+func each(entries []entry, put func(key, value []byte) error, del func(key []byte) error) error {
+	for i := range entries {
+		e := &entries[i]
+		var err error
+		if e.value == nil {
+			err = del(e.key)
+		} else {
+			err = put(e.key, e.value)
 		}
 		if err != nil {
 			return err
@@ -63,47 +171,64 @@ func (d onDisk) read(keys [][]byte, f func(i int, value []byte) error) error {
 	return nil
 }
 
-func (d onDisk) write(entries []entry) error {
-	if err := d.room.check(); err != nil {
-		return fmt.Errorf("write state: %w", err)
+// table writes entries as a table of the database's, which comes in whole or not at
+// all. Pebble takes in as many as it is given, however many lie on top of each other
+// and must all be looked into by a read: so this waits.
+func (d *onDisk) table(entries []entry) error {
+	for began := time.Now(); d.db.Metrics().Levels[0].Sublevels > looseMost && time.Since(began) < stallMost; {
+		time.Sleep(looseWait)
 	}
-	loader := d.db.NewKVLoader(2)
-	for i := range entries {
-		e := &entries[i]
-		kv := pb.KV{Key: e.key, Value: e.value, Version: version}
-		if e.value == nil {
-			kv.Meta = []byte{tombstone}
-		}
-		if err := loader.Set(&kv); err != nil {
-			return fmt.Errorf("write state: %w", err)
-		}
+	name := filepath.Join(d.incoming, strconv.FormatUint(d.tables.Add(1), 10))
+	file, err := vfs.Default.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
 	}
-	if err := loader.Finish(); err != nil {
-		return fmt.Errorf("write state: %w", err)
+	w := sstable.NewWriter(objstorageprovider.NewFileWritable(file), d.options.MakeWriterOptions(0, d.db.FormatMajorVersion().MaxTableFormat()))
+	if err := errors.Join(each(entries, w.Set, w.Delete), w.Close()); err != nil {
+		return errors.Join(err, os.Remove(name))
 	}
-	if err := d.db.Sync(); err != nil {
-		return fmt.Errorf("sync state: %w", err)
+	return d.db.Ingest(context.Background(), []string{name})
+}
+
+func (d *onDisk) drop(prefix []byte, also ...[]byte) error {
+	b := d.db.NewBatch()
+	err := b.DeleteRange(prefix, after(prefix), nil)
+	for _, key := range also {
+		err = errors.Join(err, b.Delete(key, nil))
+	}
+	if err == nil {
+		err = b.Commit(pebble.Sync)
+	}
+	if err = errors.Join(err, b.Close()); err != nil {
+		return fmt.Errorf("drop state: %w", err)
 	}
 	return nil
 }
 
-func (d onDisk) scan(prefix, from []byte, values bool, f func(key, value []byte) error) error {
-	txn := d.db.NewTransactionAt(version, false)
-	defer txn.Discard()
-	o := badger.DefaultIteratorOptions
-	o.PrefetchValues = values
-	o.Prefix = prefix
-	it := txn.NewIterator(o)
-	defer it.Close()
-	for it.Seek(from); it.Valid(); it.Next() {
+// after is the first key behind all that have a prefix, nil if there is none.
+func after(prefix []byte) []byte {
+	for n := len(prefix); n > 0; n-- {
+		if last := prefix[n-1]; last < 0xff {
+			return append(bytes.Clone(prefix[:n-1]), last+1)
+		}
+	}
+	return nil
+}
+
+func (d *onDisk) scan(prefix, from []byte, values bool, f func(key, value []byte) error) (err error) {
+	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: after(prefix)})
+	if err != nil {
+		return fmt.Errorf("scan state: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }() // with what went wrong on the way
+	for there := it.First(); there; there = it.Next() {
 		var value []byte
 		if values {
-			var err error
-			if value, err = it.Item().ValueCopy(nil); err != nil {
+			if value, err = it.ValueAndErr(); err != nil {
 				return fmt.Errorf("scan state: %w", err)
 			}
 		}
-		if err := f(it.Item().KeyCopy(nil), value); err != nil {
+		if err := f(it.Key(), value); err != nil {
 			if errors.Is(err, errStop) {
 				return nil
 			}
@@ -113,14 +238,7 @@ func (d onDisk) scan(prefix, from []byte, values bool, f func(key, value []byte)
 	return nil
 }
 
-// close writes what is in memory. Without room for that it leaves the database
-// as it is, which is as after a crash: Badger's log has what was written.
-func (d onDisk) close() error {
-	if err := d.room.check(); err != nil {
-		return err
-	}
-	return d.db.Close()
-}
+func (d *onDisk) close() error { return d.db.Close() }
 
 // inMemory keeps checkpoints in a map: for state that is cheap to restore from
 // its changelog, and as the mark that a disk is measured by.
@@ -153,11 +271,25 @@ func (m *inMemory) write(entries []entry) error {
 	return nil
 }
 
+func (m *inMemory) drop(prefix []byte, also ...[]byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for key := range m.rows {
+		if strings.HasPrefix(key, string(prefix)) {
+			delete(m.rows, key)
+		}
+	}
+	for _, key := range also {
+		delete(m.rows, string(key))
+	}
+	return nil
+}
+
 func (m *inMemory) scan(prefix, from []byte, values bool, f func(key, value []byte) error) error {
 	m.mu.RLock()
 	var keys []string
 	for k := range maps.Keys(m.rows) {
-		if bytes.HasPrefix([]byte(k), prefix) && k >= string(from) {
+		if strings.HasPrefix(k, string(prefix)) && k >= string(from) {
 			keys = append(keys, k)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // hand. An entry only says where to look: the row itself is asked, so one that
 // is stale does no harm and is dropped when met.
 //
-// Deadlines before edge are in a heap; later ones lie in Badger, and in the
+// Deadlines before edge are in a heap; later ones lie on disk, and in the
 // layers that are on their way there. A scan goes on from where the last one
 // ended, never from the start: tombstones of fired deadlines lie there.
 type index struct {

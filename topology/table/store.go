@@ -1,26 +1,14 @@
 package table
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"sync"
 	"time"
-
-	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/options"
 )
-
-// looseTables is how many memtables are written before Badger merges them: at its
-// default of 5 it writes most rows again while the next ones wait for that. At twice
-// as many a checkpoint waits.
-const looseTables = 20
-
-// compactors is how many look for something to merge: one for what was written last,
-// and one for the rest. Each looks twenty times a second, also where nothing happens;
-// of Badger's default of 4 an idle process took most of its processor time.
-const compactors = 2
 
 // Store is the one database of a process.
 type Store struct {
@@ -31,27 +19,17 @@ type Store struct {
 	mu sync.Mutex // of the last incarnation
 
 	closing chan struct{}
-	stop    sync.Once
 	aside   sync.WaitGroup
 }
 
 // Config sizes a store. The zero value is right for a laptop.
 type Config struct {
-	Dir      string // "": a temporary directory, removed by Close
-	Memory   bool   // no disk at all: a restart restores everything from the changelogs
-	MemTable int64  // bytes; default 64 MiB
-}
-
-func (c Config) withDefaults() Config {
-	if c.MemTable == 0 {
-		c.MemTable = 64 << 20
-	}
-	return c
+	Dir    string // "": a temporary directory, removed by Close
+	Memory bool   // no disk at all: a restart restores everything from the changelogs
 }
 
 // Open opens or makes the database.
 func Open(c Config) (*Store, error) {
-	c = c.withDefaults()
 	s := &Store{closing: make(chan struct{})}
 	if c.Memory {
 		s.disk = &inMemory{rows: map[string][]byte{}}
@@ -65,22 +43,17 @@ func Open(c Config) (*Store, error) {
 		c.Dir, s.temp = dir, dir
 	}
 	s.dir = c.Dir
-	r := room{c.Dir, reserveTables * c.MemTable}
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	if err := r.check(); err != nil {
-		return nil, fmt.Errorf("open state: %w", err)
-	}
-	o := badger.DefaultOptions(c.Dir).WithLogger(nil).WithDetectConflicts(false).WithMetricsEnabled(false).
-		WithMemTableSize(c.MemTable).WithNumMemtables(2).WithNumLevelZeroTables(looseTables).WithNumLevelZeroTablesStall(2 * looseTables).WithNumCompactors(compactors).WithValueLogFileSize(64 << 20).
-		WithCompression(options.None).WithBlockCacheSize(0).WithIndexCacheSize(0).
-		WithNumVersionsToKeep(1)
-	db, err := badger.OpenManaged(o)
+	d, err := openDisk(c.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open state in %s: %w", c.Dir, err)
 	}
-	s.disk = onDisk{db, r}
+	s.disk = d
+	if err := s.sweep(); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
 	return s, nil
 }
 
@@ -105,7 +78,7 @@ var errClosing = errors.New("the database is being closed")
 // Close closes the database. Tasks must not be used any more: a checkpoint that still
 // runs is waited for, and what a task has not given to one is lost.
 func (s *Store) Close() error {
-	s.stop.Do(func() { close(s.closing) }) // a close that failed for want of room may be tried again
+	close(s.closing)
 	s.aside.Wait()
 	err := s.disk.close()
 	if s.temp != "" {
@@ -130,11 +103,43 @@ func (s *Store) Names() ([]string, error) {
 
 // Spaces of the database's keys.
 const (
-	rowSpace    = 'r' // rowSpace | incarnation | changelog key
-	indexSpace  = 'x' // indexSpace | incarnation | index key
+	taskSpace   = 't' // taskSpace | incarnation | rowSpace or indexSpace | key: a task's keys lie together
+	rowSpace    = 'r' // of the changelog's keys
+	indexSpace  = 'x' // of the index's
 	markerSpace = 'm' // markerSpace | task name
 	incSpace    = 'i' // incSpace: the last incarnation given
 )
+
+// incarnationKey is what all keys of an incarnation begin with.
+func incarnationKey(incarnation uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{taskSpace}, incarnation)
+}
+
+// sweep deletes incarnations that no marker names: of a task whose first checkpoint
+// a crash ended.
+func (s *Store) sweep() error {
+	live := map[uint64]bool{}
+	markers := []byte{markerSpace}
+	err := s.disk.scan(markers, markers, true, func(_, value []byte) error {
+		m, err := decodeMarker(value)
+		live[m.Incarnation] = true
+		return err
+	})
+	for from := incarnationKey(0); err == nil && from != nil; {
+		var found []byte
+		if err = s.disk.scan([]byte{taskSpace}, from, false, func(key, _ []byte) error {
+			found = bytes.Clone(key[:1+8])
+			return errStop
+		}); err != nil || found == nil {
+			break
+		}
+		if !live[binary.BigEndian.Uint64(found[1:])] {
+			err = s.disk.drop(found)
+		}
+		from = after(found)
+	}
+	return err
+}
 
 // Marker says up to where of which changelog a checkpoint reaches.
 type Marker struct {

@@ -1,11 +1,14 @@
 package table
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,6 +99,9 @@ func (m *model) draw(rt *rapid.T, key string, n int64) Change {
 		return c
 	}
 	c.Value = fmt.Appendf(nil, "v%d", n)
+	if rapid.IntRange(0, 9).Draw(rt, "large") == 0 { // its checkpoint is a table of its own
+		c.Value = append(c.Value, make([]byte, tableFrom)...)
+	}
 	m.rows[key] = string(c.Value)
 	delete(m.deadlines, key)
 	if minutes := rapid.IntRange(0, 3).Draw(rt, "minutes"); minutes > 0 {
@@ -113,7 +119,7 @@ func compare(rt *rapid.T, task *Task, want model) {
 		rt.Fatal(err)
 	}
 	if !maps.Equal(got, want.rows) {
-		rt.Fatalf("rows %v, want %v", got, want.rows)
+		rt.Fatalf("rows %.100v, want %.100v", got, want.rows)
 	}
 	for i := range 10 {
 		k := fmt.Sprintf("Rk%d", i)
@@ -122,7 +128,7 @@ func compare(rt *rapid.T, task *Task, want model) {
 			rt.Fatal(err)
 		}
 		if string(v) != want.rows[k] {
-			rt.Fatalf("%s is %q, want %q", k, v, want.rows[k])
+			rt.Fatalf("%s is %.9q, want %.9q", k, v, want.rows[k])
 		}
 	}
 	hands, err := task.InHand()
@@ -207,6 +213,70 @@ func TestWipedTaskIsEmpty(t *testing.T) {
 	}
 	if hands, err := task.InHand(); len(hands) != 0 || err != nil {
 		t.Errorf("in hand %q, %v", hands, err)
+	}
+}
+
+// keys are all of a database, but for markers and the last incarnation.
+func keys(t *testing.T, s *Store) (n int) {
+	t.Helper()
+	space := []byte{taskSpace}
+	if err := s.disk.scan(space, space, false, func(_, _ []byte) error { n++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestNothingIsLeftBehind: what no marker names takes no room, be it of a task that
+// was wiped or of one whose first checkpoint a crash ended.
+func TestNothingIsLeftBehind(t *testing.T) {
+	dir := t.TempDir()
+	store, task := reopen(t, dir)
+	change := Change{Key: "Rk", Value: []byte("v"), Is: noon}
+	if err := errors.Join(task.Commit([]Change{change}, Marker{Next: 1}), task.Checkpoint()); err != nil {
+		t.Fatal(err)
+	}
+	if n := keys(t, store); n != 2 {
+		t.Errorf("a row and its deadline are %d keys", n)
+	}
+	for i := range uint64(300) { // as many incarnations as take two bytes
+		if err := store.disk.write([]entry{{spaceKey(rowSpace, 2+i, "Rk"), []byte("v")}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeStore(t, store)
+	store, task = reopen(t, dir)
+	defer func() { closeStore(t, store) }()
+	if n := keys(t, store); n != 2 {
+		t.Errorf("%d keys after a start, want the row and its deadline", n)
+	}
+	if v, err := task.Get("Rk"); err != nil || string(v) != "v" {
+		t.Errorf("the row is %q, %v", v, err)
+	}
+	if err := task.Wipe(); err != nil {
+		t.Fatal(err)
+	}
+	if n := keys(t, store); n != 0 {
+		t.Errorf("%d keys of a task that was wiped", n)
+	}
+}
+
+// TestOneProcess: a database that is open is not opened by another process, which
+// hears why.
+func TestOneProcess(t *testing.T) {
+	const place = "TROUPE_TEST_TABLE"
+	if dir := os.Getenv(place); dir != "" {
+		if s, err := Open(Config{Dir: dir}); err == nil || !strings.Contains(err.Error(), "another process has it open") {
+			t.Fatalf("opened: %v, %v", s, err)
+		}
+		return
+	}
+	dir := t.TempDir()
+	store, _ := reopen(t, dir)
+	defer closeStore(t, store)
+	other := exec.Command(os.Args[0], "-test.run=^TestOneProcess$")
+	other.Env = append(os.Environ(), place+"="+dir)
+	if said, err := other.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, said)
 	}
 }
 

@@ -79,6 +79,11 @@ func (t *Task) Wipe() error {
 	if err != nil {
 		return err
 	}
+	if t.marker.Incarnation != 0 {
+		if err := t.store.disk.drop(incarnationKey(t.marker.Incarnation), markerKey(t.name)); err != nil {
+			return err
+		}
+	}
 	t.marker = Marker{Incarnation: inc}
 	t.pending = newLayer()
 	t.cache = cache{cells: map[string]*cell{}, limit: t.cache.limit, whole: true}
@@ -150,9 +155,10 @@ func (t *Task) key(space byte, key string) []byte {
 }
 
 func spaceKey(space byte, incarnation uint64, key string) []byte {
-	b := make([]byte, 0, 9+len(key))
-	b = append(b, space)
+	b := make([]byte, 0, 1+8+1+len(key))
+	b = append(b, taskSpace)
 	b = binary.BigEndian.AppendUint64(b, incarnation)
+	b = append(b, space)
 	return append(b, key...)
 }
 
@@ -297,8 +303,8 @@ func (t *Task) settle(wait bool) error {
 	return nil
 }
 
-// write puts a layer into Badger, the marker last and only once the rest is on
-// disk: a crash in between leaves rows that the changelog writes once more.
+// write puts a layer on the disk, the marker last and only once the rest
+// lasts: a crash in between leaves rows that the changelog writes once more.
 func (t *Task) write(entries []entry, marks map[string]bool, to Marker) error {
 	for k, put := range marks {
 		e := entry{key: t.key(indexSpace, k)}
@@ -331,7 +337,8 @@ func (t *Task) Checkpoint() error {
 // comes back from the changelog.
 func (t *Task) Abandon() error { return t.settle(true) }
 
-// Each calls f with every committed row; rows that are in memory come first.
+// Each calls f with every committed row; rows that are in memory come first. The
+// value is valid during the call.
 func (t *Task) Each(f func(key string, value []byte) error) error {
 	seen := map[string]bool{}
 	for k, at := range t.cache.cells {

@@ -212,7 +212,7 @@ func (s *site) judgeRows(ctx context.Context, c stream.Config) error {
 }
 
 func (s *site) judgeDisk(ctx context.Context, c stream.Config, process, dir string) (err error) {
-	if c.Store, err = table.Open(table.Config{Dir: dir, MemTable: memTable}); err != nil {
+	if c.Store, err = table.Open(table.Config{Dir: dir}); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Store.Close()) }()

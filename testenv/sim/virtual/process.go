@@ -53,9 +53,6 @@ type body struct {
 // errDead is what every point of a dead process says.
 var errDead = errors.New("the process is dead")
 
-// memTable is the smallest that the store takes, in bytes.
-const memTable = 8 << 20
-
 // start runs a new life on what lies in a folder.
 func (p *process) start(dir string) error {
 	s := p.site
@@ -93,7 +90,7 @@ func (b *body) prepare(ctx context.Context, p *process) (run func() error, err e
 		}
 	}()
 	for _, dir := range disks(b.dir) {
-		store, err := table.Open(table.Config{Dir: dir, MemTable: memTable})
+		store, err := table.Open(table.Config{Dir: dir})
 		if err != nil {
 			return nil, err
 		}
