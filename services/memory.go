@@ -12,7 +12,7 @@ import (
 // what its caches account for, garbage is collected more often.
 const (
 	gcPercent = 200
-	besides   = 768 << 20 // bytes beside the caches: of the database's memtables, which are three of 64 MiB, and of what is on its way
+	besides   = 512 << 20 // bytes beside the caches: of the database, and of what is on its way
 )
 
 // TuneCollector is for a process that runs so many services. What an event leaves
@@ -24,6 +24,6 @@ func TuneCollector(services int, l stream.Limits) {
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		l = l.Defaults()
-		debug.SetMemoryLimit(besides + int64(services)*(l.RowCacheBytes+2*l.CheckpointBytes)*3/2)
+		debug.SetMemoryLimit(besides + int64(services)*(l.RowCacheBytes+2*l.CheckpointBytes+l.KeyFilterBytes)*3/2)
 	}
 }

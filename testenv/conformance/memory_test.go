@@ -23,11 +23,12 @@ import (
 // What the measured child may hold, and what is too much: less than half of what lies
 // before it.
 const (
-	tightFetch = 2 << 20
-	tightCache = 8 << 20
-	tooMuch    = 128 << 20
-	note       = 288 << 20 // bytes of all inputs, which no compression makes smaller
-	shortest   = 100       // of them, of one input
+	tightFetch  = 2 << 20
+	tightCache  = 8 << 20
+	tightInputs = 5000
+	tooMuch     = 128 << 20
+	note        = 288 << 20 // bytes of all inputs, which no compression makes smaller
+	shortest    = 100       // of them, of one input
 )
 
 // tallying keeps what a service must, and no more.

@@ -59,7 +59,7 @@ func child(place string) error {
 	if measured {
 		services = []topology.Service{counting(tallying)}
 		limits.FetchBytes, limits.FetchPartitionBytes, limits.RowCacheBytes = tightFetch, tightFetch/partitions, tightCache
-		limits.CheckpointBytes = tightCache
+		limits.CheckpointBytes, limits.KeyFilterBytes, limits.TransactionInputs = tightCache, tightCache, tightInputs
 		defer measure()()
 	}
 	ctx, stop := context.WithCancel(context.Background())

@@ -26,6 +26,7 @@ func (l *Limits) Named() []Limit {
 		{"record-bytes", "a step that would write more makes its input a dead letter; an intake answers 413", &l.RecordBytes},
 		{"key-bytes", "the input is a dead letter; an intake answers 413", &l.KeyBytes},
 		{"row-cache-bytes", "rows that were not used lately are read from disk again", &l.RowCacheBytes},
+		{"key-filter-bytes", "it is not known any more which keys are new: the disk is asked for every row that is not in memory", &l.KeyFilterBytes},
 		{"checkpoint-bytes", "what is committed and not on disk yet is written there; at twice as much, with what is being written, commits wait for that", &l.CheckpointBytes},
 		{"checkpoint-every", "the same, of a task that changes", &l.CheckpointEvery},
 		{"parked-per-key", "the next input of the key is a dead letter", &l.ParkedPerKey},

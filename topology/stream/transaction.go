@@ -116,39 +116,19 @@ func (x *transaction) apply(records []*kgo.Record, at time.Time) error {
 }
 
 // slab hands out the records and bytes of a transaction in large pieces: what is
-// made for every record costs more to allocate than to fill.
+// made for every record costs more to allocate than to fill. They are let go of
+// together, once the broker has them.
 type slab struct {
-	records []kgo.Record
-	headers []kgo.RecordHeader
-	bytes   []byte
+	records pieces[kgo.Record]
+	headers pieces[kgo.RecordHeader]
+	bytes   pieces[byte]
 	scratch []byte
 }
 
-// Pieces of a slab. They are let go of together, once the broker has them.
-const (
-	slabRecords = 256
-	slabHeaders = 4 * slabRecords
-	slabBytes   = 64 << 10
-)
-
-func (s *slab) record() *kgo.Record {
-	if len(s.records) == 0 {
-		s.records = make([]kgo.Record, slabRecords)
-	}
-	r := &s.records[0]
-	s.records = s.records[1:]
-	return r
-}
+func (s *slab) record() *kgo.Record { return &s.records.take(1, 8, 256)[0] }
 
 // header hands out room for n headers.
-func (s *slab) header(n int) []kgo.RecordHeader {
-	if len(s.headers) < n {
-		s.headers = make([]kgo.RecordHeader, slabHeaders)
-	}
-	h := s.headers[:0:n]
-	s.headers = s.headers[n:]
-	return h
-}
+func (s *slab) header(n int) []kgo.RecordHeader { return s.headers.take(n, 32, 1024)[:0] }
 
 // copy keeps a copy of b.
 func (s *slab) copy(b string) []byte {
@@ -157,14 +137,25 @@ func (s *slab) copy(b string) []byte {
 	return k
 }
 
-func (s *slab) room(n int) []byte {
-	if n > slabBytes/4 {
-		return make([]byte, n)
+func (s *slab) room(n int) []byte { return s.bytes.take(n, 2<<10, 64<<10) }
+
+// pieces are handed out from one that is made when the last is used up, twice as
+// large: a service with little to do makes small ones.
+type pieces[T any] struct {
+	left []T
+	size int
+}
+
+// take hands out n, of a piece that is first long or more, up to most.
+func (p *pieces[T]) take(n, first, most int) []T {
+	if n > most/4 {
+		return make([]T, n)
 	}
-	if len(s.bytes) < n {
-		s.bytes = make([]byte, slabBytes)
+	if len(p.left) < n {
+		p.size = min(max(first, 2*p.size, n), most)
+		p.left = make([]T, p.size)
 	}
-	k := s.bytes[:n:n]
-	s.bytes = s.bytes[n:]
+	k := p.left[:n:n]
+	p.left = p.left[n:]
 	return k
 }

@@ -440,7 +440,7 @@ func (w *worker) reconcile(ctx context.Context) error {
 // share is what each of so many tasks may keep in memory.
 func (w *worker) share(tasks int) table.Limits {
 	n := int64(w.config.Workers * max(1, tasks))
-	return table.Limits{Cache: w.limits.RowCacheBytes / n, Pending: max(1, w.limits.CheckpointBytes/n), Every: w.limits.CheckpointEvery}
+	return table.Limits{Cache: w.limits.RowCacheBytes / n, Pending: max(1, w.limits.CheckpointBytes/n), Filter: max(1, w.limits.KeyFilterBytes/n), Every: w.limits.CheckpointEvery}
 }
 
 // take runs the steps of what was polled: it reads all inputs, then loads all

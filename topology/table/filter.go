@@ -3,16 +3,20 @@ package table
 import (
 	"hash/maphash"
 	"math/bits"
+	"sync/atomic"
 )
 
 // filter says which keys cannot be on disk, so that the first event of a key
 // costs no look there: a chain of blocked Bloom filters (Putze, Sanders, Singler,
 // "Cache-, Hash- and Space-Efficient Bloom Filters", 2007), one cache line a
 // look. Each is twice as large as the one before, at about twelve bits a key; of
-// keys that were never added one in a hundred passes.
+// keys that were never added one in a hundred passes. A chain that would grow beyond
+// its limit is given up, and every key passes.
 type filter struct {
 	seed   maphash.Seed
 	layers []bloom
+	most   *atomic.Int64 // bytes
+	full   bool
 }
 
 type bloom struct {
@@ -27,12 +31,15 @@ const (
 	probes     = 6
 )
 
-func newFilter() *filter { return &filter{seed: maphash.MakeSeed()} }
+func newFilter(most *atomic.Int64) *filter { return &filter{seed: maphash.MakeSeed(), most: most} }
 
 func (f *filter) hash(key string) uint64 { return maphash.String(f.seed, key) }
 
 // has is false only if the key was never added.
 func (f *filter) has(key string) bool {
+	if f.full {
+		return true
+	}
 	h := f.hash(key)
 	for i := range f.layers {
 		if f.layers[i].has(h) {
@@ -49,6 +56,10 @@ func (f *filter) add(key string) {
 	last := len(f.layers) - 1
 	if last < 0 || f.layers[last].keys == f.layers[last].room {
 		room := firstRoom << len(f.layers)
+		if size := int64(2*room-firstRoom) * bitsPerKey / 8; size > f.most.Load() {
+			f.layers, f.full = nil, true
+			return
+		}
 		f.layers = append(f.layers, bloom{lines: make([][8]uint64, room*bitsPerKey/512), room: room})
 		last++
 	}

@@ -2,12 +2,15 @@ package table
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 )
 
 // TestFilter: what was added is never denied, and of what was not, few pass.
 func TestFilter(t *testing.T) {
-	f := newFilter()
+	var most atomic.Int64
+	most.Store(1 << 20)
+	f := newFilter(&most)
 	const n = 200_000
 	for i := range n {
 		f.add(fmt.Sprint("Racme/web-", i))
@@ -23,5 +26,14 @@ func TestFilter(t *testing.T) {
 	}
 	if share := float64(wrong) / n; share > 0.04 {
 		t.Errorf("%.1f %% of keys that were never added pass", 100*share)
+	}
+	for i := range 3 * n {
+		f.add(fmt.Sprint("Racme/more-", i))
+	}
+	if !f.full || f.layers != nil {
+		t.Errorf("it is larger than its limit")
+	}
+	if !f.has("Racme/web-1") || !f.has("Racme/more-1") {
+		t.Error("beyond its limit it denies what was added: the row would be lost")
 	}
 }

@@ -19,6 +19,7 @@ type Task struct {
 	marker Marker
 
 	cache    cache
+	known    atomic.Int64           // bytes that each of the two filters may take
 	added    *filter                // keys of rows since the task was opened
 	before   atomic.Pointer[filter] // keys of rows that were on disk then; nil until they are counted
 	pending  layer                  // committed, not yet given to a checkpoint
@@ -49,7 +50,9 @@ func (l *layer) size() int64 { return l.rows() + markOverhead*int64(len(l.marks)
 
 // Task opens the state of a task. found is false if nothing of it lies on disk.
 func (s *Store) Task(name string) (t *Task, found bool, err error) {
-	t = &Task{store: s, name: name, limits: Limits{}.withDefaults(), pending: newLayer(), cache: cache{cells: map[string]*cell{}}, added: newFilter()}
+	t = &Task{store: s, name: name, limits: Limits{}.withDefaults(), pending: newLayer(), cache: cache{cells: map[string]*cell{}}}
+	t.known.Store(t.limits.Filter / 2)
+	t.added = newFilter(&t.known)
 	b, err := s.get(markerKey(name))
 	if err != nil {
 		return nil, false, err
@@ -87,8 +90,8 @@ func (t *Task) Wipe() error {
 	t.marker = Marker{Incarnation: inc}
 	t.pending = newLayer()
 	t.cache = cache{cells: map[string]*cell{}, limit: t.cache.limit, whole: true}
-	t.added = newFilter()
-	t.before.Store(newFilter())
+	t.added = newFilter(&t.known)
+	t.before.Store(newFilter(&t.known))
 	t.index = index{task: t}
 	return nil
 }
@@ -96,7 +99,7 @@ func (t *Task) Wipe() error {
 // countKeys finds out which rows the disk has. Until it is done the disk is asked
 // for every row that is not in memory.
 func (t *Task) countKeys(incarnation uint64, closing <-chan struct{}) {
-	found := newFilter()
+	found := newFilter(&t.known)
 	prefix := spaceKey(rowSpace, incarnation, "")
 	err := t.store.disk.scan(prefix, prefix, false, func(key, _ []byte) error {
 		select {
@@ -123,12 +126,16 @@ func (t *Task) absent(key string) bool {
 type Limits struct {
 	Cache   int64         // bytes of rows beside those that no checkpoint has written yet
 	Pending int64         // bytes of those and of their index entries: a checkpoint begins; at twice as many, with those that it writes, a commit waits for it before it returns; default 8 MiB
+	Filter  int64         // bytes for which keys are on disk: beyond them the disk is asked for every row that is not in memory; default 64 MiB
 	Every   time.Duration // longest time between checkpoints of a task that changes; default 5 s
 }
 
 func (l Limits) withDefaults() Limits {
 	if l.Pending == 0 {
 		l.Pending = 8 << 20
+	}
+	if l.Filter == 0 {
+		l.Filter = 64 << 20
 	}
 	if l.Every == 0 {
 		l.Every = 5 * time.Second
@@ -140,6 +147,7 @@ func (l Limits) withDefaults() Limits {
 func (t *Task) Limit(l Limits) {
 	t.limits = l.withDefaults()
 	t.cache.limit = l.Cache
+	t.known.Store(t.limits.Filter / 2)
 	t.evict()
 }
 
