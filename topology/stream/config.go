@@ -70,7 +70,7 @@ type Limits struct {
 	RecordBytes         int           // a larger output makes its input a dead letter; 900 KiB, below the broker's 1 MiB
 	KeyBytes            int           // of an input; a longer one makes it a dead letter; 1 KiB
 	RowCacheBytes       int64         // rows of a service kept in memory by this process, shared among its tasks, beside what no checkpoint has written yet; 256 MiB
-	KeyFilterBytes      int64         // for a service's knowledge of which keys are on disk, shared among its tasks, at some three bytes a key that was ever seen; beyond, the disk is asked for every row that is not in memory; 64 MiB
+	KeyFilterBytes      int64         // for a service's knowledge of which keys are on disk, shared among its tasks, at three to six bytes a key that was ever seen; beyond, the disk is asked for every row that is not in memory; 64 MiB
 	CheckpointBytes     int64         // what a service takes in memory of rows and index entries that are committed and not on disk, shared among its tasks: a checkpoint begins; at twice as many, with those that it writes, the next commit waits for it; 128 MiB
 	CheckpointEvery     time.Duration // longest time between checkpoints of a task that changes; 5 s
 	ParkedPerKey        int           // inputs waiting under one key; the next is a dead letter; 1,000

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,12 +49,13 @@ var errStop = errors.New("stop")
 
 // Limits of the database.
 const (
-	memTable   = 8 << 20               // bytes of small checkpoints in memory, twice at most
-	blockCache = 32 << 20              // bytes of blocks that were read last, indexes and filters among them
+	memTable   = 8 << 20               // bytes of small checkpoints in memory, before they are written as a table
+	blockCache = 48 << 20              // bytes of blocks that were read last, indexes and filters among them; memtables are taken from it
 	tableFrom  = 1 << 20               // bytes of entries that are written as a table of their own
 	looseMost  = 24                    // tables on top of each other: a checkpoint waits while there are more
 	looseWait  = 10 * time.Millisecond // between two looks at that
-	stallMost  = time.Minute           // longest wait: a database that cannot merge is slow to read, and right
+	stallMost  = 10 * time.Second      // longest wait: a database that cannot merge is slow to read, and right
+	dropDelay  = time.Second           // after which what was dropped begins to free its room
 	filterBits = 10                    // a key, of a table's filter
 	mergers    = 2                     // tables are merged by so many at most
 )
@@ -76,21 +78,23 @@ func openDisk(dir string) (d *onDisk, err error) {
 	d.options = &pebble.Options{
 		FS:                         vfs.Default, // Pebble's own choice looks after each write by a timer
 		CacheSize:                  blockCache,
+		L0StopWritesThreshold:      math.MaxInt, // a stop of Pebble's has no end; table waits
+		FlushDelayDeleteRange:      dropDelay,
 		MemTableSize:               memTable,
 		FormatMajorVersion:         pebble.FormatNewest,
 		CompactionConcurrencyRange: func() (lower, upper int) { return 1, mergers },
 		Logger:                     words{},
+		EventListener:              &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) { words{}.Errorf("%s is damaged: %v", i.Path, i.Details) }}, // by itself it ends the process; whoever reads is told
 	}
 	for i := range d.options.Levels {
 		d.options.Levels[i].Compression = func() *block.CompressionProfile { return block.NoCompression }
-		if i < len(d.options.Levels)-1 { // what the last level lacks is nowhere, and Task knows that by itself
-			d.options.Levels[i].FilterPolicy = tablefilter.FilterPolicy(filterBits)
-		}
+		d.options.Levels[i].FilterPolicy = tablefilter.FilterPolicy(filterBits)
 	}
+	d.options.Levels[len(d.options.Levels)-1].FilterPolicy = pebble.NoFilterPolicy // what the last level lacks is nowhere, and Task knows that by itself
 	if d.db, err = pebble.Open(dir, d.options); errors.Is(err, syscall.EAGAIN) {
 		return nil, errors.New("another process has it open: end that, or use another directory")
 	} else if err != nil {
-		return nil, err
+		return nil, d.explain("pebble", err)
 	}
 	if err := errors.Join(os.RemoveAll(d.incoming), os.Mkdir(d.incoming, 0o755)); err != nil { // what a crash left there was never taken in
 		return nil, errors.Join(err, d.db.Close())
@@ -118,7 +122,7 @@ func (d *onDisk) read(keys [][]byte, f func(i int, value []byte) error) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("read state: %w", err)
+			return d.explain("read state", err)
 		}
 		if err := errors.Join(f(i, value), closer.Close()); err != nil {
 			return err
@@ -140,9 +144,17 @@ func (d *onDisk) write(entries []entry) error {
 		put = d.table
 	}
 	if err := put(entries); err != nil {
-		return fmt.Errorf("write state: %w", err)
+		return d.explain("write state", err)
 	}
 	return nil
+}
+
+// explain says what to do about a damaged database.
+func (d *onDisk) explain(what string, err error) error {
+	if pebble.IsCorruptionError(err) {
+		return fmt.Errorf("%s: %w: the disk has not kept what was written in %s: stop the process, look after the disk and delete the directory; its state is restored from the changelogs", what, err, d.room.dir)
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 func (d *onDisk) log(entries []entry) error {
@@ -187,7 +199,10 @@ func (d *onDisk) table(entries []entry) error {
 	if err := errors.Join(each(entries, w.Set, w.Delete), w.Close()); err != nil {
 		return errors.Join(err, os.Remove(name))
 	}
-	return d.db.Ingest(context.Background(), []string{name})
+	if err := d.db.Ingest(context.Background(), []string{name}); err != nil { // else the file is the database's
+		return errors.Join(err, os.Remove(name))
+	}
+	return nil
 }
 
 func (d *onDisk) drop(prefix []byte, also ...[]byte) error {
@@ -200,7 +215,7 @@ func (d *onDisk) drop(prefix []byte, also ...[]byte) error {
 		err = b.Commit(pebble.Sync)
 	}
 	if err = errors.Join(err, b.Close()); err != nil {
-		return fmt.Errorf("drop state: %w", err)
+		return d.explain("drop state", err)
 	}
 	return nil
 }
@@ -218,14 +233,18 @@ func after(prefix []byte) []byte {
 func (d *onDisk) scan(prefix, from []byte, values bool, f func(key, value []byte) error) (err error) {
 	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: after(prefix)})
 	if err != nil {
-		return fmt.Errorf("scan state: %w", err)
+		return d.explain("scan state", err)
 	}
-	defer func() { err = errors.Join(err, it.Close()) }() // with what went wrong on the way
+	defer func() {
+		if broken := it.Close(); broken != nil && err == nil { // with what went wrong on the way
+			err = d.explain("scan state", broken)
+		}
+	}()
 	for there := it.First(); there; there = it.Next() {
 		var value []byte
 		if values {
 			if value, err = it.ValueAndErr(); err != nil {
-				return fmt.Errorf("scan state: %w", err)
+				return d.explain("scan state", err)
 			}
 		}
 		if err := f(it.Key(), value); err != nil {

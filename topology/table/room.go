@@ -2,13 +2,15 @@ package table
 
 import "fmt"
 
-// room refuses to write where little is left. A log or a list of its tables that
-// Pebble cannot write is no error of a write but the end of the process. Nothing is lost either way, since the changelog has all of it; but
+// room refuses to write where little is left. A table that finds no room is an error
+// of the checkpoint or the merge that writes it; a log, or the list of tables, is the
+// end of the process. Nothing is lost either way, since the changelog has all of it; but
 // this way whoever looks is told why, and nothing stands still that need not.
 type room struct{ dir string }
 
-// reserve is the room that is kept free, in bytes: for the log and what of it lies in
-// memory, and for what a merge writes before it deletes.
+// reserve is the room that is kept free, in bytes, for the log and the list. A merge
+// that is under way may take of it: that makes the end of the process rare, not
+// impossible.
 const reserve = 64 << 20
 
 func (r room) check() error {

@@ -16,7 +16,8 @@ type Store struct {
 	dir  string
 	temp string
 
-	mu sync.Mutex // of the last incarnation
+	mu      sync.Mutex
+	writing map[string]chan struct{} // checkpoints that run, by task; closed at their end
 
 	closing chan struct{}
 	aside   sync.WaitGroup
@@ -30,7 +31,7 @@ type Config struct {
 
 // Open opens or makes the database.
 func Open(c Config) (*Store, error) {
-	s := &Store{closing: make(chan struct{})}
+	s := &Store{closing: make(chan struct{}), writing: map[string]chan struct{}{}}
 	if c.Memory {
 		s.disk = &inMemory{rows: map[string][]byte{}}
 		return s, nil
@@ -180,6 +181,36 @@ func (s *Store) get(key []byte) (value []byte, err error) {
 		return nil
 	})
 	return value, err
+}
+
+// checkpoint runs one of a task beside it. A database that is closed meanwhile waits
+// for it, and so does the next worker of this process that opens the task: else what
+// was committed before would be written over what is committed then.
+func (s *Store) checkpoint(name string, write func() error) (done chan error) {
+	done = make(chan error, 1)
+	over := make(chan struct{})
+	s.mu.Lock()
+	s.writing[name] = over
+	s.mu.Unlock()
+	s.aside.Go(func() {
+		err := write()
+		s.mu.Lock()
+		delete(s.writing, name)
+		s.mu.Unlock()
+		close(over)
+		done <- err
+	})
+	return done
+}
+
+// quiet waits until no checkpoint of a task runs.
+func (s *Store) quiet(name string) {
+	s.mu.Lock()
+	over := s.writing[name]
+	s.mu.Unlock()
+	if over != nil {
+		<-over
+	}
 }
 
 // incarnation gives a number that no task has had.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -280,6 +281,38 @@ func TestOneProcess(t *testing.T) {
 	}
 }
 
+// TestDamagedDatabase: whoever reads what the disk has not kept is told what to do.
+func TestDamagedDatabase(t *testing.T) {
+	dir := t.TempDir()
+	store, task := reopen(t, dir)
+	const size = 500
+	var changes []Change
+	for i := range tableFrom / size {
+		changes = append(changes, Change{Key: fmt.Sprintf("R%06d", i), Value: make([]byte, size)})
+	}
+	if err := errors.Join(task.Commit(changes, Marker{Next: 1}), task.Checkpoint()); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, store)
+	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil || len(tables) != 1 {
+		t.Fatalf("tables %v, %v", tables, err)
+	}
+	b, err := os.ReadFile(tables[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[tableFrom/2] ^= 1
+	if err := os.WriteFile(tables[0], b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	store, task = reopen(t, dir)
+	defer closeStore(t, store)
+	if err := task.Each(func(string, []byte) error { return nil }); err == nil || !strings.Contains(err.Error(), "delete the directory") {
+		t.Errorf("damaged rows are read with %v", err)
+	}
+}
+
 // TestManyDeadlines: of more deadlines than memory keeps none is lost, and they
 // come in order, whether they lie in memory, on the disk or on their way there.
 func TestManyDeadlines(t *testing.T) {
@@ -450,5 +483,42 @@ func TestManyAtOneInstant(t *testing.T) {
 			t.Fatalf("%d: %v of %q, %v, want %q", i, at, key, err, changes[i].Key)
 		}
 		task.Pop()
+	}
+}
+
+// TestTaskIsHandedOver: who opens a task while a checkpoint of it runs, by another
+// worker of the process, finds what that has written, and is not overwritten by it.
+func TestTaskIsHandedOver(t *testing.T) {
+	store, task := reopen(t, t.TempDir())
+	defer closeStore(t, store)
+	if err := task.Commit([]Change{{Key: "Rk", Value: []byte("1")}}, Marker{Next: 1}); err != nil {
+		t.Fatal(err)
+	}
+	started, goOn := make(chan struct{}), make(chan struct{})
+	done := store.checkpoint("test/0", func() error {
+		close(started)
+		<-goOn
+		return task.Checkpoint()
+	})
+	<-started
+	opened := make(chan *Task)
+	go func() {
+		next, _, err := store.Task("test/0")
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- next
+	}()
+	select {
+	case <-opened:
+		t.Error("it is opened while a checkpoint runs")
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(goOn)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if next := <-opened; next.Marker().Next != 1 {
+		t.Errorf("it begins at %d, behind what is written", next.Marker().Next)
 	}
 }

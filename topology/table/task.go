@@ -53,6 +53,7 @@ func (s *Store) Task(name string) (t *Task, found bool, err error) {
 	t = &Task{store: s, name: name, limits: Limits{}.withDefaults(), pending: newLayer(), cache: cache{cells: map[string]*cell{}}}
 	t.known.Store(t.limits.Filter / 2)
 	t.added = newFilter(&t.known)
+	s.quiet(name)
 	b, err := s.get(markerKey(name))
 	if err != nil {
 		return nil, false, err
@@ -276,9 +277,8 @@ func (t *Task) start() {
 		at.pending, at.flying = false, true
 		entries = append(entries, entry{t.key(rowSpace, at.key), at.value})
 	}
-	to, marks, done := t.inflight.to, t.inflight.marks, make(chan error, 1)
-	t.done = done
-	t.store.aside.Go(func() { done <- t.write(entries, marks, to) }) // a database that is closed meanwhile waits for it
+	to, marks := t.inflight.to, t.inflight.marks
+	t.done = t.store.checkpoint(t.name, func() error { return t.write(entries, marks, to) })
 }
 
 // settle takes note of a checkpoint that has ended; wait says to wait for it.
