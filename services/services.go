@@ -46,9 +46,6 @@ type Contexts struct {
 	Workbench *workbench.Bench
 }
 
-// connectionsPerPartner are kept open: as many as the runtime has calls in flight.
-const connectionsPerPartner = 32
-
 // New makes every service. It connects to nothing.
 func New(c Config) (Contexts, error) {
 	policy, err := payment.DefaultPolicy()
@@ -75,7 +72,7 @@ func New(c Config) (Contexts, error) {
 	}
 	client := &http.Client{Transport: c.Transport}
 	if client.Transport == nil {
-		client.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: connectionsPerPartner}
+		client.Transport = partner.Transport()
 	}
 	at := func(url string) partner.Client { return partner.Client{URL: url, HTTP: client} }
 	view := tracking.New()

@@ -21,9 +21,6 @@ const (
 	DefaultRetryAfter = time.Second
 )
 
-// connectionsPerPartner are kept open for the calls that come next.
-const connectionsPerPartner = 64
-
 // Config is where the edge's partners are and what it allows.
 type Config struct {
 	OrderCapture string // base URL of order capture's intakes
@@ -75,7 +72,7 @@ func (c Config) withDefaults() Config {
 		c.RetryAfter = DefaultRetryAfter
 	}
 	if c.Transport == nil {
-		c.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: connectionsPerPartner}
+		c.Transport = partner.Transport()
 	}
 	return c
 }

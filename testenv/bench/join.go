@@ -136,11 +136,7 @@ func (s *sitting) tenth(ctx context.Context, p place, orders int) (int64, error)
 	}
 	var bytes int
 	for _, r := range rows {
-		bytes += rowOverhead + len(r.Key) + len(r.Value)
+		bytes += table.RowOverhead + len(r.Key) + len(r.Value)
 	}
 	return int64(bytes) * int64(orders) / int64(10*len(rows)), nil
 }
-
-// rowOverhead is what the runtime takes a row to need in memory beside its key
-// and value.
-const rowOverhead = 128

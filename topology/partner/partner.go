@@ -19,6 +19,15 @@ import (
 // MaxBody bounds what is read of a partner's request or answer, in bytes.
 const MaxBody = 4 << 20
 
+// keptOpen bounds the idle connections to one host: as many calls as a service has in
+// flight come at once, and find one.
+const keptOpen = 64
+
+// Transport is how a process reaches its partners where nothing else is said.
+func Transport() http.RoundTripper {
+	return &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: keptOpen}
+}
+
 // Client calls one partner. Deadlines come with the context.
 type Client struct {
 	URL  string

@@ -21,11 +21,11 @@ type cell struct {
 	used    bool // since the hand last passed
 }
 
-// cellOverhead is what a cell takes beside its key and value: itself, its place
+// RowOverhead is what a row takes in memory beside its key and value: itself, its place
 // in the map, and what the allocator rounds up. An estimate, in bytes.
-const cellOverhead = 128
+const RowOverhead = 128
 
-func (c *cell) size() int64 { return int64(cellOverhead + len(c.key) + len(c.value)) }
+func (c *cell) size() int64 { return int64(RowOverhead + len(c.key) + len(c.value)) }
 
 // get returns a row; false if the disk must be asked.
 func (c *cache) get(key string) (value []byte, is bool) {

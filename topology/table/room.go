@@ -4,8 +4,8 @@ import "fmt"
 
 // room refuses to write where little is left. A table that finds no room is an error
 // of the checkpoint or the merge that writes it; a log, or the list of tables, is the
-// end of the process. Nothing is lost either way, since the changelog has all of it; but
-// this way whoever looks is told why, and nothing stands still that need not.
+// end of the process. Nothing is lost either way, since the changelog has all of it;
+// but this way whoever looks is told why, and nothing stands still that need not.
 type room struct{ dir string }
 
 // reserve is the room that is kept free, in bytes, for the log and the list. A merge

@@ -45,7 +45,7 @@ func newLayer() layer { return layer{marks: map[string]bool{}} }
 const markOverhead = 128
 
 // rows is what the layer's rows take in memory, size what all of it takes.
-func (l *layer) rows() int64 { return l.bytes + cellOverhead*int64(len(l.cells)) }
+func (l *layer) rows() int64 { return l.bytes + RowOverhead*int64(len(l.cells)) }
 func (l *layer) size() int64 { return l.rows() + markOverhead*int64(len(l.marks)) }
 
 // Task opens the state of a task. found is false if nothing of it lies on disk.
