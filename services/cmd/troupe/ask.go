@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -107,18 +108,20 @@ func flowCommand() *cobra.Command {
 	cmd := group("flow", "Flows, and what they are owed")
 	c.bind(cmd)
 	var phase, overdue, owner string
+	var page int
 	ls := &cobra.Command{
 		Use: "ls", Short: "List flows: the longest overdue first where that is asked for, else the youngest", Args: cobra.NoArgs,
 		Example: "  troupe flow ls --phase RELEASED\n  troupe flow ls --overdue any\n  troupe flow ls --overdue ShipmentDelivered --owner shipment",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var l workbench.Flows
-			path := "/flows?" + url.Values{"phase": {phase}, "overdue": {overdue}, "owner": {owner}}.Encode()
+			path := "/flows?" + url.Values{"phase": {phase}, "overdue": {overdue}, "owner": {owner}, "page": {strconv.Itoa(page)}}.Encode()
 			return c.ask(cmd, path, &l, func(w io.Writer) { listFlows(w, &l) })
 		},
 	}
 	ls.Flags().StringVar(&phase, "phase", "", "one phase only")
 	ls.Flags().StringVar(&overdue, "overdue", "", "those to which this event is owed for too long, or any")
 	ls.Flags().StringVar(&owner, "owner", "", "those to which this context owes something for too long")
+	ls.Flags().IntVar(&page, "page", 1, "which page of the list")
 	cmd.AddCommand(ls, &cobra.Command{
 		Use: "show ORDER", Short: "One flow: what happened, and what is owed but absent", Args: cobra.ExactArgs(1),
 		Long:    "ORDER is an order's number, the beginning of it, tenant/order, or the number of a thing that belongs to it, such as a shipment or an invoice.",
@@ -161,7 +164,16 @@ func listFlows(w io.Writer, l *workbench.Flows) {
 	for _, f := range l.Flows {
 		fmt.Fprintf(w, "%s/%s\t%s\t%s\t%s\t%s\n", f.Tenant, f.Order, f.Phase, instant(f.PhaseSince), instant(f.PromisedBy), strings.Join(f.Overdue, ", "))
 	}
-	fmt.Fprintf(w, "%d of %d\n", len(l.Flows), l.Part.Total)
+	turn(w, len(l.Flows), l.Part)
+}
+
+// turn says which part of a list this is, and how to see the next.
+func turn(w io.Writer, shown int, p workbench.Part) {
+	fmt.Fprintf(w, "%d of %d", shown, p.Total)
+	if p.Page < p.Pages {
+		fmt.Fprintf(w, ", page %d of %d: --page %d goes on", p.Page, p.Pages, p.Page+1)
+	}
+	fmt.Fprintln(w)
 }
 
 func showFlow(w io.Writer, a *workbench.FlowAnswer) {
@@ -192,24 +204,26 @@ func reconCommand() *cobra.Command {
 	cmd := group("recon", "Differences between ledgers")
 	c.bind(cmd)
 	var state, code string
+	var page int
 	ls := &cobra.Command{
 		Use: "ls", Short: "List mismatches", Args: cobra.NoArgs,
 		Example: "  troupe recon ls\n  troupe recon ls --state cleared --code SHIPPED_NOT_RELEASED",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var l workbench.Mismatches
-			path := "/mismatches?" + url.Values{"state": {state}, "code": {code}}.Encode()
+			path := "/mismatches?" + url.Values{"state": {state}, "code": {code}, "page": {strconv.Itoa(page)}}.Encode()
 			return c.ask(cmd, path, &l, func(w io.Writer) {
 				fmt.Fprintf(w, "CODE\tORDER\tSUBJECT\tSTATE\tEXPECTED\tACTUAL\tAT RISK\tSINCE\n")
 				for _, m := range l.Mismatches {
 					fmt.Fprintf(w, "%s\t%s/%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Code, m.Tenant, m.Order, m.Subject, m.State,
 						m.Amount(m.Expected), m.Amount(m.Actual), m.Money(), instant(m.Since))
 				}
-				fmt.Fprintf(w, "%d of %d\n", len(l.Mismatches), l.Part.Total)
+				turn(w, len(l.Mismatches), l.Part)
 			})
 		},
 	}
 	ls.Flags().StringVar(&state, "state", "open", "open, cleared, accepted or all")
 	ls.Flags().StringVar(&code, "code", "", "one code only")
+	ls.Flags().IntVar(&page, "page", 1, "which page of the list")
 	cmd.AddCommand(ls)
 	return cmd
 }
