@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -80,17 +81,11 @@ func TestPromisesThatCannotBeKept(t *testing.T) {
 
 func (b *bench) configOf(topic, key string) string {
 	b.t.Helper()
-	configs, err := b.adm.DescribeTopicConfigs(b.t.Context(), b.prefix+topic)
+	value, err := b.configAt(b.raw, topic, key)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	for _, kv := range configs[0].Configs {
-		if kv.Key == key {
-			return kv.MaybeValue()
-		}
-	}
-	b.t.Fatalf("topic %s has no %s", topic, key)
-	return ""
+	return value
 }
 
 // configure sets a topic's configuration, and waits until every broker says so: who
@@ -108,19 +103,25 @@ func (b *bench) configure(topic, key, value string) {
 	}
 	b.until("the configuration is known", func() bool {
 		brokers, err := b.adm.ListBrokers(b.t.Context())
-		return err == nil && !slices.ContainsFunc(brokers, func(at kadm.BrokerDetail) bool { return b.configAt(at.NodeID, topic, key) != value })
+		return err == nil && !slices.ContainsFunc(brokers, func(at kadm.BrokerDetail) bool {
+			said, err := b.configAt(b.raw.Broker(int(at.NodeID)), topic, key)
+			return err != nil || said != value
+		})
 	})
 }
 
-// configAt is what one broker says.
-func (b *bench) configAt(broker int32, topic, key string) string {
+// configAt is what one broker says, or any.
+func (b *bench) configAt(at kmsg.Requestor, topic, key string) (string, error) {
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	r := kmsg.NewDescribeConfigsRequestResource()
 	r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, b.prefix+topic, []string{key}
 	req.Resources = append(req.Resources, r)
-	answer, err := req.RequestWith(b.t.Context(), b.raw.Broker(int(broker)))
-	if err != nil || len(answer.Resources) != 1 || len(answer.Resources[0].Configs) != 1 || answer.Resources[0].Configs[0].Value == nil {
-		return ""
+	answer, err := req.RequestWith(b.t.Context(), at)
+	if err != nil {
+		return "", err
 	}
-	return *answer.Resources[0].Configs[0].Value
+	if len(answer.Resources) != 1 || len(answer.Resources[0].Configs) != 1 || answer.Resources[0].Configs[0].Value == nil {
+		return "", fmt.Errorf("topic %s has no %s", topic, key)
+	}
+	return *answer.Resources[0].Configs[0].Value, nil
 }

@@ -155,7 +155,11 @@ func (d *onDisk) explain(what string, err error) error {
 
 func (d *onDisk) log(entries []entry) error {
 	b := d.db.NewBatch()
-	err := each(entries, func(key, value []byte) error { return b.Set(key, value, nil) }, func(key []byte) error { return b.Delete(key, nil) })
+	return commit(b, each(entries, func(key, value []byte) error { return b.Set(key, value, nil) }, func(key []byte) error { return b.Delete(key, nil) }))
+}
+
+// commit makes a batch last that was filled without an error.
+func commit(b *pebble.Batch, err error) error {
 	if err == nil {
 		err = b.Commit(pebble.Sync)
 	}
@@ -207,10 +211,7 @@ func (d *onDisk) drop(prefix []byte, also ...[]byte) error {
 	for _, key := range also {
 		err = errors.Join(err, b.Delete(key, nil))
 	}
-	if err == nil {
-		err = b.Commit(pebble.Sync)
-	}
-	if err = errors.Join(err, b.Close()); err != nil {
+	if err := commit(b, err); err != nil {
 		return d.explain("drop state", err)
 	}
 	return nil

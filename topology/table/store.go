@@ -111,9 +111,19 @@ const (
 	incSpace    = 'i' // incSpace: the last incarnation given
 )
 
-// incarnationKey is what all keys of an incarnation begin with.
-func incarnationKey(incarnation uint64) []byte {
-	return binary.BigEndian.AppendUint64([]byte{taskSpace}, incarnation)
+// incarnationSize is the length of what all keys of an incarnation begin with, in
+// bytes.
+const incarnationSize = 1 + 8
+
+// incarnationKey is what all keys of an incarnation begin with, with room for more.
+func incarnationKey(incarnation uint64, more int) []byte {
+	b := append(make([]byte, 0, incarnationSize+more), taskSpace)
+	return binary.BigEndian.AppendUint64(b, incarnation)
+}
+
+func spaceKey(space byte, incarnation uint64, key string) []byte {
+	b := append(incarnationKey(incarnation, 1+len(key)), space)
+	return append(b, key...)
 }
 
 // sweep deletes incarnations that no marker names: of a task whose first checkpoint
@@ -126,10 +136,10 @@ func (s *Store) sweep() error {
 		live[m.Incarnation] = true
 		return err
 	})
-	for from := incarnationKey(0); err == nil && from != nil; {
+	for from := incarnationKey(0, 0); err == nil && from != nil; {
 		var found []byte
 		if err = s.disk.scan([]byte{taskSpace}, from, false, func(key, _ []byte) error {
-			found = bytes.Clone(key[:1+8])
+			found = bytes.Clone(key[:incarnationSize])
 			return errStop
 		}); err != nil || found == nil {
 			break

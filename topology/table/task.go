@@ -2,7 +2,6 @@ package table
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -84,7 +83,7 @@ func (t *Task) Wipe() error {
 		return err
 	}
 	if t.marker.Incarnation != 0 {
-		if err := t.store.disk.drop(incarnationKey(t.marker.Incarnation), markerKey(t.name)); err != nil {
+		if err := t.store.disk.drop(incarnationKey(t.marker.Incarnation, 0), markerKey(t.name)); err != nil {
 			return err
 		}
 	}
@@ -161,14 +160,6 @@ func (t *Task) evict() {
 
 func (t *Task) key(space byte, key string) []byte {
 	return spaceKey(space, t.marker.Incarnation, key)
-}
-
-func spaceKey(space byte, incarnation uint64, key string) []byte {
-	b := make([]byte, 0, 1+8+1+len(key))
-	b = append(b, taskSpace)
-	b = binary.BigEndian.AppendUint64(b, incarnation)
-	b = append(b, space)
-	return append(b, key...)
 }
 
 // Get returns the committed value of a changelog key, nil if there is none. The
