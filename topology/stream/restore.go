@@ -23,11 +23,12 @@ const restoreAttempts = 3
 // restoring is a task on its way from what lies on disk to what its changelog
 // says.
 type restoring struct {
-	task *task
-	span *span
-	hand map[string]bool // rows with intents in hand, as far as it was read
-	rows int
-	log  *slog.Logger
+	task  *task
+	span  *span
+	hand  map[string]bool // rows with intents in hand, as far as it was read
+	rows  int
+	bytes int64 // of them
+	log   *slog.Logger
 }
 
 // open makes tasks from what lies on disk and what the changelogs have beyond,
@@ -171,6 +172,7 @@ func (w *worker) restore(ctx context.Context, c *changelogs, all map[*span]*rest
 		return nil
 	})
 	for _, r := range all {
+		err = errors.Join(err, r.task.table.Loaded())
 		r.task.next = r.span.next
 		if r.rows > 0 || err == nil {
 			w.metrics.restored(r.task.set.full, r.rows, time.Since(began))
@@ -187,7 +189,8 @@ func (r *restoring) apply(records []*kgo.Record) error {
 	t := r.task
 	changes := make([]table.Change, 0, len(records))
 	for _, rec := range records {
-		change := table.Change{Key: string(rec.Key), Value: bytes.Clone(rec.Value)} // or one row in memory holds the batch that it came in
+		change := table.Change{Key: string(rec.Key), Value: rec.Value}
+		r.bytes += int64(len(rec.Key) + len(rec.Value))
 		if len(rec.Key) == 0 {
 			return fmt.Errorf("changelog %s/%d offset %d: a record without a key is no row", rec.Topic, rec.Partition, rec.Offset)
 		}
@@ -213,7 +216,14 @@ func (r *restoring) apply(records []*kgo.Record) error {
 	r.rows += len(records)
 	last := records[len(records)-1]
 	t.next = last.Offset + 1
-	return t.table.Commit(changes, table.Marker{TopicID: t.topic, Next: t.next, Epoch: -1, Applied: last.Timestamp})
+	to := table.Marker{TopicID: t.topic, Next: t.next, Epoch: -1, Applied: last.Timestamp}
+	if t.table.PastCache(r.span.end-t.next, r.bytes/int64(r.rows)) {
+		return t.table.Load(changes, to)
+	}
+	for i := range changes {
+		changes[i].Value = bytes.Clone(changes[i].Value) // or one row in memory holds the batch that it came in
+	}
+	return t.table.Commit(changes, to)
 }
 
 // newer ends the service for a row that a newer program wrote: to go on without

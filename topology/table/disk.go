@@ -72,7 +72,7 @@ func openDisk(dir string) (d *onDisk, err error) {
 		return nil, err
 	}
 	d.options = &pebble.Options{
-		FS:                         vfs.Default, // Pebble's own choice looks after each write by a timer
+		FS:                         inPieces{vfs.Default}, // Pebble's own choice looks after each write by a timer
 		CacheSize:                  blockCache,
 		L0StopWritesThreshold:      math.MaxInt, // a stop of Pebble's has no end; table waits
 		FlushDelayDeleteRange:      dropDelay,
@@ -190,8 +190,8 @@ func (d *onDisk) table(entries []entry) error {
 	for began := time.Now(); d.db.Metrics().Levels[0].Sublevels > looseMost && time.Since(began) < stallMost; {
 		time.Sleep(looseWait)
 	}
-	name := filepath.Join(d.incoming, strconv.FormatUint(d.tables.Add(1), 10))
-	file, err := vfs.Default.Create(name, vfs.WriteCategoryUnspecified)
+	name := filepath.Join(d.incoming, strconv.FormatUint(d.tables.Add(1), 10)+tableExt)
+	file, err := d.options.FS.Create(name, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}

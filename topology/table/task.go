@@ -31,10 +31,11 @@ type Task struct {
 // layer is what a checkpoint writes: rows, index entries, and up to where of the
 // changelog they reach.
 type layer struct {
-	cells []*cell
-	marks map[string]bool // true put, false deleted
-	bytes int64           // of the rows' keys and values
-	to    Marker
+	cells       []*cell
+	marks       map[string]bool // true put, false deleted
+	rows, index []entry         // of a restore, in place of both, in the order in which they came
+	bytes       int64           // of the rows' keys and values
+	to          Marker
 }
 
 func newLayer() layer { return layer{marks: map[string]bool{}} }
@@ -43,9 +44,14 @@ func newLayer() layer { return layer{marks: map[string]bool{}} }
 // place in a map. An estimate, in bytes.
 const markOverhead = 128
 
-// rows is what the layer's rows take in memory, size what all of it takes.
-func (l *layer) rows() int64 { return l.bytes + RowOverhead*int64(len(l.cells)) }
-func (l *layer) size() int64 { return l.rows() + markOverhead*int64(len(l.marks)) }
+// cached is what the layer's rows take in the cache, size what all of it takes.
+func (l *layer) cached() int64 {
+	if len(l.rows) > 0 {
+		return 0
+	}
+	return l.bytes + RowOverhead*int64(len(l.cells))
+}
+func (l *layer) size() int64 { return l.cached() + markOverhead*int64(len(l.marks)) }
 
 // Task opens the state of a task. found is false if nothing of it lies on disk.
 func (s *Store) Task(name string) (t *Task, found bool, err error) {
@@ -152,7 +158,7 @@ func (t *Task) Limit(l Limits) {
 }
 
 func (t *Task) evict() {
-	pinned := t.pending.rows() + t.inflight.rows()
+	pinned := t.pending.cached() + t.inflight.cached()
 	if t.cache.bytes > t.cache.limit+pinned {
 		t.cache.evict(pinned)
 	}
@@ -217,6 +223,12 @@ type Change struct {
 // Commit takes what a transaction has committed, up to the changelog offset in
 // to. The values must not be changed afterwards.
 func (t *Task) Commit(changes []Change, to Marker) error {
+	if len(t.pending.rows) > 0 {
+		if err := t.settle(true); err != nil {
+			return err
+		}
+		t.start()
+	}
 	if len(t.pending.cells) == 0 {
 		t.started = time.Now()
 	}
@@ -263,13 +275,25 @@ func (t *Task) maybeCheckpoint() error {
 
 func (t *Task) start() {
 	t.inflight, t.pending = t.pending, newLayer()
-	entries := make([]entry, 0, len(t.inflight.cells)+len(t.inflight.marks)) // as they are now: a cell may change meanwhile
-	for _, at := range t.inflight.cells {
+	l := &t.inflight
+	rows, index, to := slices.Grow(l.rows, len(l.cells)), slices.Grow(l.index, len(l.marks)), l.to
+	for _, at := range l.cells { // as they are now: a cell may change meanwhile
 		at.pending, at.flying = false, true
-		entries = append(entries, entry{t.key(rowSpace, at.key), at.value})
+		rows = append(rows, entry{t.key(rowSpace, at.key), at.value})
 	}
-	to, marks := t.inflight.to, t.inflight.marks
-	t.done = t.store.checkpoint(t.name, func() error { return t.write(entries, marks, to) })
+	for k, put := range l.marks {
+		index = append(index, t.mark(k, put))
+	}
+	t.done = t.store.checkpoint(t.name, func() error { return t.write(rows, index, to) })
+}
+
+// mark is an index entry as it lies on the disk.
+func (t *Task) mark(k string, put bool) entry {
+	e := entry{key: t.key(indexSpace, k)}
+	if put {
+		e.value = []byte{}
+	}
+	return e
 }
 
 // settle takes note of a checkpoint that has ended; wait says to wait for it.
@@ -304,16 +328,8 @@ func (t *Task) settle(wait bool) error {
 
 // write puts a layer on the disk, the marker last and only once the rest
 // lasts: a crash in between leaves rows that the changelog writes once more.
-func (t *Task) write(entries []entry, marks map[string]bool, to Marker) error {
-	for k, put := range marks {
-		e := entry{key: t.key(indexSpace, k)}
-		if put {
-			e.value = []byte{}
-		}
-		entries = append(entries, e)
-	}
-	slices.SortFunc(entries, func(a, b entry) int { return bytes.Compare(a.key, b.key) })
-	if err := t.store.disk.write(entries); err != nil {
+func (t *Task) write(rows, index []entry, to Marker) error {
+	if err := t.store.disk.write(append(inOrder(rows), inOrder(index)...)); err != nil { // rowSpace before indexSpace
 		return err
 	}
 	return t.store.disk.write([]entry{{markerKey(t.name), to.encode()}})

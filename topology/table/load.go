@@ -1,0 +1,121 @@
+package table
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
+)
+
+// Bounds of what is gathered of a task that is restored, in bytes. As large as possible,
+// since what lies in fewer tables is merged less often.
+const loadMost = 64 << 20
+
+func (l Limits) load() int64 { return min((l.Cache+2*l.Pending)/2, loadMost) } // one half is gathered, the other written
+
+// PastCache says that a restore which has so many rows to go, of so many bytes each, had
+// better Load them: the cache has no room for them, and nothing is in memory yet.
+func (t *Task) PastCache(rows, size int64) bool {
+	return len(t.cache.cells) == 0 && rows*(size+RowOverhead) > t.limits.Cache
+}
+
+// Load is Commit for what a restore reads as long as it goes past the cache: without it
+// and without maps, into tables as large as the cache has room for. Loaded must be called
+// before the task is read.
+func (t *Task) Load(changes []Change, to Marker) error {
+	t.cache.whole = false
+	l := &t.pending
+	for i := range changes {
+		c := &changes[i]
+		t.added.add(c.Key)
+		l.load(&l.rows, entry{t.key(rowSpace, c.Key), c.Value})
+		if !c.Is.IsZero() {
+			l.load(&l.index, t.mark(deadlineKey(c.Is, c.Key), true))
+		}
+		if c.WasHand != c.IsHand {
+			l.load(&l.index, t.mark(handKey(c.Key), c.IsHand))
+		}
+	}
+	to.Incarnation = t.marker.Incarnation
+	l.to = to
+	if l.bytes < t.limits.load() {
+		return nil
+	}
+	if err := t.settle(true); err != nil {
+		return err
+	}
+	t.start()
+	t.pending.rows, t.pending.index = make([]entry, 0, len(t.inflight.rows)), make([]entry, 0, len(t.inflight.index))
+	return nil
+}
+
+// entryOverhead is what an entry takes beside its key and value: itself and its place
+// in an order. In bytes.
+const entryOverhead = 64
+
+func (l *layer) load(to *[]entry, e entry) {
+	*to = append(*to, e)
+	l.bytes += int64(len(e.key)+len(e.value)) + entryOverhead
+}
+
+// Loaded writes the rest of what Load took, and waits for it.
+func (t *Task) Loaded() error {
+	if len(t.pending.rows) > 0 {
+		if err := t.settle(true); err != nil {
+			return err
+		}
+		t.start()
+	}
+	if len(t.inflight.rows) > 0 {
+		return t.settle(true)
+	}
+	return nil
+}
+
+// inOrder sorts entries by key, and leaves the last one of each. Keys are compared by
+// eight bytes behind what all of them begin with: they lie beside each other, where the
+// keys themselves lie all over memory.
+func inOrder(entries []entry) []entry {
+	if len(entries) == 0 {
+		return entries
+	}
+	type place struct {
+		lead uint64
+		at   int
+	}
+	same := common(entries)
+	order := make([]place, len(entries))
+	for i := range entries {
+		var lead [8]byte
+		copy(lead[:], entries[i].key[same:])
+		order[i] = place{binary.BigEndian.Uint64(lead[:]), i}
+	}
+	slices.SortFunc(order, func(a, b place) int {
+		if a.lead != b.lead {
+			return cmp.Compare(a.lead, b.lead)
+		}
+		return cmp.Or(bytes.Compare(entries[a.at].key, entries[b.at].key), cmp.Compare(a.at, b.at))
+	})
+	sorted := make([]entry, 0, len(entries))
+	for i, p := range order {
+		if i+1 < len(order) && order[i+1].lead == p.lead && bytes.Equal(entries[order[i+1].at].key, entries[p.at].key) {
+			continue
+		}
+		sorted = append(sorted, entries[p.at])
+	}
+	return sorted
+}
+
+// common is how many bytes all keys begin with.
+func common(entries []entry) int {
+	first := entries[0].key
+	n := len(first)
+	for i := range entries {
+		key := entries[i].key
+		n = min(n, len(key))
+		for !bytes.Equal(key[:n], first[:n]) {
+			n--
+		}
+	}
+	return n
+}
