@@ -115,6 +115,24 @@ func TestRestoreFromMarker(t *testing.T) {
 	}
 }
 
+// TestRestorePastTheCache: what no cache has room for goes to the disk at once, and the
+// rest through the cache.
+func TestRestorePastTheCache(t *testing.T) {
+	list := orders(60)
+	for rows := range 4 {
+		t.Run(strconv.Itoa(rows)+" rows cached", func(t *testing.T) {
+			b := ran(t, list)
+			b.limits.RowCacheBytes, b.limits.CheckpointBytes = int64(max(1, rows*partitions*500)), 1
+			fresh := b.oneEach("new-")
+			b.clears("b", slices.Concat(fresh, list)) // from nothing
+			b.agrees("b", len(list)+len(fresh))
+			b.clears("a", slices.Concat(fresh, list)) // from its marker
+			b.each(slices.Concat(list, fresh))
+			b.agrees("a", len(list)+len(fresh))
+		})
+	}
+}
+
 // TestRestoreFromATornCheckpoint: the process was killed when rows were on disk
 // and the marker was not. The rows are ahead of it, and are written once more.
 func TestRestoreFromATornCheckpoint(t *testing.T) {

@@ -35,6 +35,7 @@ const partitions = 6
 var limits = stream.Limits{
 	SessionTimeout: 2 * time.Second, Heartbeat: 400 * time.Millisecond, RebalanceTimeout: 8 * time.Second,
 	TransactionTimeout: 4 * time.Second, EffectTimeout: 2 * time.Second,
+	RowCacheBytes: 64 << 10, // most rows are asked of the disk, and restored past the cache
 }
 
 // impatience is what brokers are told so that the limits can be that short.

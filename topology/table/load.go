@@ -16,14 +16,14 @@ func (l Limits) load() int64 { return min((l.Cache+2*l.Pending)/2, loadMost) } /
 // PastCache says that a restore which has so many rows to go, of so many bytes each, had
 // better Load them: the cache has no room for them, and nothing is in memory yet.
 func (t *Task) PastCache(rows, size int64) bool {
-	return len(t.cache.cells) == 0 && rows*(size+RowOverhead) > t.limits.Cache
+	return len(t.cache.cells) == 0 && len(t.pending.marks) == 0 && rows*(size+RowOverhead) > t.limits.Cache
 }
 
 // Load is Commit for what a restore reads as long as it goes past the cache: without it
 // and without maps, into tables as large as the cache has room for. Loaded must be called
 // before the task is read.
 func (t *Task) Load(changes []Change, to Marker) error {
-	t.cache.whole = false
+	t.cache.whole, t.index = false, index{task: t} // both know nothing of what is not in memory
 	l := &t.pending
 	for i := range changes {
 		c := &changes[i]
@@ -72,10 +72,10 @@ func (t *Task) Loaded() error {
 	return nil
 }
 
-// inOrder sorts entries by key, and leaves the last one of each. Keys are compared by
+// inKeyOrder sorts entries by key, and leaves the last one of each. Keys are compared by
 // eight bytes behind what all of them begin with: they lie beside each other, where the
 // keys themselves lie all over memory.
-func inOrder(entries []entry) []entry {
+func inKeyOrder(entries []entry) []entry {
 	if len(entries) == 0 {
 		return entries
 	}

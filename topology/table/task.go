@@ -329,7 +329,7 @@ func (t *Task) settle(wait bool) error {
 // write puts a layer on the disk, the marker last and only once the rest
 // lasts: a crash in between leaves rows that the changelog writes once more.
 func (t *Task) write(rows, index []entry, to Marker) error {
-	if err := t.store.disk.write(append(inOrder(rows), inOrder(index)...)); err != nil { // rowSpace before indexSpace
+	if err := t.store.disk.write(append(inKeyOrder(rows), inKeyOrder(index)...)); err != nil { // rowSpace before indexSpace
 		return err
 	}
 	return t.store.disk.write([]entry{{markerKey(t.name), to.encode()}})
