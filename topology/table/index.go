@@ -56,8 +56,9 @@ const (
 )
 
 func deadlineKey(at time.Time, key string) string {
-	b := binary.BigEndian.AppendUint64([]byte{deadlineKind}, uint64(at.UnixMilli()))
-	return string(append(b, key...))
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli()))
+	return string(deadlineKind) + string(ms[:]) + key
 }
 
 // deadlineOf is what deadlineKey was made of.

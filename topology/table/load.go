@@ -72,12 +72,12 @@ func (t *Task) Loaded() error {
 	return nil
 }
 
-// inKeyOrder sorts entries by key, and leaves the last one of each. Keys are compared by
+// appendSorted appends entries sorted by key, of each key the last one. Keys are compared by
 // eight bytes behind what all of them begin with: they lie beside each other, where the
 // keys themselves lie all over memory.
-func inKeyOrder(entries []entry) []entry {
+func appendSorted(to, entries []entry) []entry {
 	if len(entries) == 0 {
-		return entries
+		return to
 	}
 	type place struct {
 		lead uint64
@@ -96,14 +96,13 @@ func inKeyOrder(entries []entry) []entry {
 		}
 		return cmp.Or(bytes.Compare(entries[a.at].key, entries[b.at].key), cmp.Compare(a.at, b.at))
 	})
-	sorted := make([]entry, 0, len(entries))
 	for i, p := range order {
 		if i+1 < len(order) && order[i+1].lead == p.lead && bytes.Equal(entries[order[i+1].at].key, entries[p.at].key) {
 			continue
 		}
-		sorted = append(sorted, entries[p.at])
+		to = append(to, entries[p.at])
 	}
-	return sorted
+	return to
 }
 
 // common is how many bytes all keys begin with.

@@ -329,7 +329,9 @@ func (t *Task) settle(wait bool) error {
 // write puts a layer on the disk, the marker last and only once the rest
 // lasts: a crash in between leaves rows that the changelog writes once more.
 func (t *Task) write(rows, index []entry, to Marker) error {
-	if err := t.store.disk.write(append(inKeyOrder(rows), inKeyOrder(index)...)); err != nil { // rowSpace before indexSpace
+	entries := make([]entry, 0, len(rows)+len(index))
+	entries = appendSorted(appendSorted(entries, rows), index) // rowSpace comes before indexSpace
+	if err := t.store.disk.write(entries); err != nil {
 		return err
 	}
 	return t.store.disk.write([]entry{{markerKey(t.name), to.encode()}})
