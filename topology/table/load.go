@@ -7,11 +7,14 @@ import (
 	"slices"
 )
 
-// Bounds of what is gathered of a task that is restored, in bytes. As large as possible,
-// since what lies in fewer tables is merged less often.
+// loadMost bounds what is gathered of a task that is restored, in bytes, however much
+// room its cache has.
 const loadMost = 64 << 20
 
-func (l Limits) load() int64 { return min((l.Cache+2*l.Pending)/2, loadMost) } // one half is gathered, the other written
+// load is how much of a task that is restored is written at once: all the room that it
+// has, since what lies in fewer tables is merged less often. One half of it is gathered,
+// while the other is written.
+func (l Limits) load() int64 { return min((l.Cache+2*l.Pending)/2, loadMost) }
 
 // PastCache says that a restore which has so many rows to go, of so many bytes each, had
 // better Load them: the cache has no room for them, and nothing is in memory yet.
