@@ -172,10 +172,18 @@ func (w *worker) restore(ctx context.Context, c *changelogs, all map[*span]*rest
 		return nil
 	})
 	for _, r := range all {
-		err = errors.Join(err, r.task.table.Loaded())
 		r.task.next = r.span.next
 		if r.rows > 0 || err == nil {
 			w.metrics.restored(r.task.set.full, r.rows, time.Since(began))
+		}
+	}
+	var gone errGone
+	if err != nil && !errors.As(err, &gone) {
+		return err
+	}
+	for _, r := range all {
+		if err := r.task.table.Loaded(); err != nil {
+			return err
 		}
 	}
 	return err

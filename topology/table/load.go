@@ -17,14 +17,15 @@ const loadMost = 64 << 20
 func (l Limits) load() int64 { return min((l.Cache+2*l.Pending)/2, loadMost) }
 
 // PastCache says that a restore which has so many rows to go, of so many bytes each, had
-// better Load them: the cache has no room for them, and nothing is in memory yet.
+// better Load them: the cache has no room for them, and nothing is in memory yet. Without
+// a disk there is nothing beside memory.
 func (t *Task) PastCache(rows, size int64) bool {
-	return len(t.cache.cells) == 0 && len(t.pending.marks) == 0 && rows*(size+RowOverhead) > t.limits.Cache
+	return t.store.dir != "" && len(t.cache.cells) == 0 && len(t.pending.marks) == 0 && rows*(size+RowOverhead) > t.limits.Cache
 }
 
 // Load is Commit for what a restore reads as long as it goes past the cache: without it
-// and without maps, into tables as large as the cache has room for. Loaded must be called
-// before the task is read.
+// and without maps, into tables as large as its room allows. It keeps the values until
+// they are written. Loaded must be called before the task is read.
 func (t *Task) Load(changes []Change, to Marker) error {
 	t.cache.whole, t.index = false, index{task: t} // both know nothing of what is not in memory
 	l := &t.pending
@@ -69,6 +70,7 @@ func (t *Task) Loaded() error {
 		}
 		t.start()
 	}
+	t.pending.rows, t.pending.index = nil, nil // what was made for more
 	if len(t.inflight.rows) > 0 {
 		return t.settle(true)
 	}

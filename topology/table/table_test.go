@@ -212,6 +212,53 @@ func closeStore(t *testing.T, s *Store) {
 	}
 }
 
+// refusing is a disk that refuses one write.
+type refusing struct {
+	disk
+	refused bool
+}
+
+func (d *refusing) write(entries []entry) error {
+	if !d.refused {
+		d.refused = true
+		return errors.New("no room")
+	}
+	return d.disk.write(entries)
+}
+
+// TestRefusedCheckpointIsTheLast: a checkpoint was not written, and then there was room
+// again. What follows it must not be written, or the marker lies behind rows that are
+// nowhere.
+func TestRefusedCheckpointIsTheLast(t *testing.T) {
+	for name, put := range map[string]func(*Task) func([]Change, Marker) error{
+		"load":   func(t *Task) func([]Change, Marker) error { return t.Load },
+		"commit": func(t *Task) func([]Change, Marker) error { return t.Commit },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			store, task := reopen(t, dir)
+			task.Limit(Limits{Pending: 1, Every: time.Hour})
+			store.disk = &refusing{disk: store.disk}
+			var err error
+			for next := range int64(3) {
+				err = errors.Join(err, put(task)([]Change{{Key: fmt.Sprintf("Rk%d", next), Value: []byte("v")}}, Marker{Next: next + 1}))
+			}
+			if err = errors.Join(err, task.Loaded()); err == nil {
+				t.Error("nobody was told")
+			}
+			if task.Checkpoint() == nil || task.Wipe() == nil {
+				t.Error("it goes on as if nothing had been")
+			}
+			closeStore(t, store)
+			store, task = reopen(t, dir)
+			defer closeStore(t, store)
+			if next := task.Marker().Next; next != 0 {
+				t.Errorf("the marker says %d, and nothing was written", next)
+			}
+		})
+	}
+}
+
 // TestWipedTaskIsEmpty: a new incarnation sees nothing of the old one, on disk
 // or in memory.
 func TestWipedTaskIsEmpty(t *testing.T) {

@@ -24,6 +24,7 @@ type Task struct {
 	pending  layer                  // committed, not yet given to a checkpoint
 	inflight layer                  // in the running checkpoint
 	done     chan error
+	failed   error     // of a checkpoint: what comes after it must not be written, or its marker would claim what is not there
 	started  time.Time // when pending got its first change
 	index    index
 }
@@ -34,7 +35,7 @@ type layer struct {
 	cells       []*cell
 	marks       map[string]bool // true put, false deleted
 	rows, index []entry         // of a restore, in place of both, in the order in which they came
-	bytes       int64           // of the rows' keys and values
+	bytes       int64           // of the rows' keys and values; of a restore, of all that it has gathered
 	to          Marker
 }
 
@@ -44,7 +45,8 @@ func newLayer() layer { return layer{marks: map[string]bool{}} }
 // place in a map. An estimate, in bytes.
 const markOverhead = 128
 
-// cached is what the layer's rows take in the cache, size what all of it takes.
+// cached is what the layer's rows take in the cache, size what all of it takes. What a
+// restore has gathered is in neither: it has a limit of its own.
 func (l *layer) cached() int64 {
 	if len(l.rows) > 0 {
 		return 0
@@ -296,10 +298,11 @@ func (t *Task) mark(k string, put bool) entry {
 	return e
 }
 
-// settle takes note of a checkpoint that has ended; wait says to wait for it.
+// settle takes note of a checkpoint that has ended; wait says to wait for it. Once one
+// has failed, it says so for ever.
 func (t *Task) settle(wait bool) error {
 	if t.done == nil {
-		return nil
+		return t.failed
 	}
 	var err error
 	if wait {
@@ -313,7 +316,8 @@ func (t *Task) settle(wait bool) error {
 	}
 	t.done = nil
 	if err != nil {
-		return fmt.Errorf("checkpoint of %s: %w", t.name, err)
+		t.failed = fmt.Errorf("checkpoint of %s: %w", t.name, err)
+		return t.failed
 	}
 	t.marker = t.inflight.to
 	for _, at := range t.inflight.cells {
@@ -352,7 +356,12 @@ func (t *Task) Checkpoint() error {
 // Abandon waits for a running checkpoint and forgets the rest: after a failed
 // transaction, or when the task has gone to another worker. What is committed
 // comes back from the changelog.
-func (t *Task) Abandon() error { return t.settle(true) }
+func (t *Task) Abandon() error {
+	if t.done == nil {
+		return nil
+	}
+	return t.settle(true)
+}
 
 // Each calls f with every committed row; rows that are in memory come first. The
 // value is valid during the call.
