@@ -67,12 +67,15 @@ func (w *worker) open(ctx context.Context, ids []taskID, share table.Limits) (ta
 			return tasks, err
 		}
 		err := w.restore(ctx, c, all)
+		var gone errGone
+		if err != nil && (!errors.As(err, &gone) || attempt == restoreAttempts) {
+			return tasks, err
+		}
+		if err := loaded(all); err != nil {
+			return tasks, err
+		}
 		if err == nil {
 			return tasks, settle(all)
-		}
-		var gone errGone
-		if !errors.As(err, &gone) || attempt == restoreAttempts {
-			return tasks, err
 		}
 		w.log.Warn("a changelog was cut while it was read: the task begins anew", "reason", gone.Error())
 		for s, r := range all {
@@ -177,16 +180,18 @@ func (w *worker) restore(ctx context.Context, c *changelogs, all map[*span]*rest
 			w.metrics.restored(r.task.set.full, r.rows, time.Since(began))
 		}
 	}
-	var gone errGone
-	if err != nil && !errors.As(err, &gone) {
-		return err
-	}
+	return err
+}
+
+// loaded writes what the tables have gathered: nothing may read them, or go on from
+// where they have come, before that.
+func loaded(all map[*span]*restoring) error {
 	for _, r := range all {
 		if err := r.task.table.Loaded(); err != nil {
 			return err
 		}
 	}
-	return err
+	return nil
 }
 
 // apply puts records of the changelog into the table.

@@ -230,10 +230,7 @@ func (d *refusing) write(entries []entry) error {
 // again. What follows it must not be written, or the marker lies behind rows that are
 // nowhere.
 func TestRefusedCheckpointIsTheLast(t *testing.T) {
-	for name, put := range map[string]func(*Task) func([]Change, Marker) error{
-		"load":   func(t *Task) func([]Change, Marker) error { return t.Load },
-		"commit": func(t *Task) func([]Change, Marker) error { return t.Commit },
-	} {
+	for name, put := range map[string]func(*Task, []Change, Marker) error{"load": (*Task).Load, "commit": (*Task).Commit} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			store, task := reopen(t, dir)
@@ -241,7 +238,7 @@ func TestRefusedCheckpointIsTheLast(t *testing.T) {
 			store.disk = &refusing{disk: store.disk}
 			var err error
 			for next := range int64(3) {
-				err = errors.Join(err, put(task)([]Change{{Key: fmt.Sprintf("Rk%d", next), Value: []byte("v")}}, Marker{Next: next + 1}))
+				err = errors.Join(err, put(task, []Change{{Key: fmt.Sprintf("Rk%d", next), Value: []byte("v")}}, Marker{Next: next + 1}))
 			}
 			if err = errors.Join(err, task.Loaded()); err == nil {
 				t.Error("nobody was told")

@@ -35,7 +35,8 @@ type layer struct {
 	cells       []*cell
 	marks       map[string]bool // true put, false deleted
 	rows, index []entry         // of a restore, in place of both, in the order in which they came
-	bytes       int64           // of the rows' keys and values; of a restore, of all that it has gathered
+	bytes       int64           // of the cells' keys and values
+	gathered    int64           // bytes of rows and index, with what they take beside
 	to          Marker
 }
 
@@ -45,15 +46,10 @@ func newLayer() layer { return layer{marks: map[string]bool{}} }
 // place in a map. An estimate, in bytes.
 const markOverhead = 128
 
-// cached is what the layer's rows take in the cache, size what all of it takes. What a
+// cached is what the layer's cells take in the cache, size what all of it takes. What a
 // restore has gathered is in neither: it has a limit of its own.
-func (l *layer) cached() int64 {
-	if len(l.rows) > 0 {
-		return 0
-	}
-	return l.bytes + RowOverhead*int64(len(l.cells))
-}
-func (l *layer) size() int64 { return l.cached() + markOverhead*int64(len(l.marks)) }
+func (l *layer) cached() int64 { return l.bytes + RowOverhead*int64(len(l.cells)) }
+func (l *layer) size() int64   { return l.cached() + markOverhead*int64(len(l.marks)) }
 
 // Task opens the state of a task. found is false if nothing of it lies on disk.
 func (s *Store) Task(name string) (t *Task, found bool, err error) {
@@ -225,11 +221,10 @@ type Change struct {
 // Commit takes what a transaction has committed, up to the changelog offset in
 // to. The values must not be changed afterwards.
 func (t *Task) Commit(changes []Change, to Marker) error {
-	if len(t.pending.rows) > 0 {
-		if err := t.settle(true); err != nil {
+	if len(t.pending.rows) > 0 { // come before what is committed now
+		if err := t.startNext(); err != nil {
 			return err
 		}
-		t.start()
 	}
 	if len(t.pending.cells) == 0 {
 		t.started = time.Now()
@@ -275,18 +270,24 @@ func (t *Task) maybeCheckpoint() error {
 	return nil
 }
 
+// startNext waits for the checkpoint that runs, and starts one.
+func (t *Task) startNext() error {
+	if err := t.settle(true); err != nil {
+		return err
+	}
+	t.start()
+	return nil
+}
+
 func (t *Task) start() {
 	t.inflight, t.pending = t.pending, newLayer()
 	l := &t.inflight
-	rows, index, to := slices.Grow(l.rows, len(l.cells)), slices.Grow(l.index, len(l.marks)), l.to
+	rows, index, marks, to := slices.Grow(l.rows, len(l.cells)), l.index, l.marks, l.to
 	for _, at := range l.cells { // as they are now: a cell may change meanwhile
 		at.pending, at.flying = false, true
 		rows = append(rows, entry{t.key(rowSpace, at.key), at.value})
 	}
-	for k, put := range l.marks {
-		index = append(index, t.mark(k, put))
-	}
-	t.done = t.store.checkpoint(t.name, func() error { return t.write(rows, index, to) })
+	t.done = t.store.checkpoint(t.name, func() error { return t.write(rows, index, marks, to) })
 }
 
 // mark is an index entry as it lies on the disk.
@@ -332,7 +333,11 @@ func (t *Task) settle(wait bool) error {
 
 // write puts a layer on the disk, the marker last and only once the rest
 // lasts: a crash in between leaves rows that the changelog writes once more.
-func (t *Task) write(rows, index []entry, to Marker) error {
+func (t *Task) write(rows, index []entry, marks map[string]bool, to Marker) error {
+	index = slices.Grow(index, len(marks))
+	for k, put := range marks {
+		index = append(index, t.mark(k, put))
+	}
 	entries := make([]entry, 0, len(rows)+len(index))
 	entries = appendSorted(appendSorted(entries, rows), index) // rowSpace comes before indexSpace
 	if err := t.store.disk.write(entries); err != nil {
@@ -355,7 +360,7 @@ func (t *Task) Checkpoint() error {
 
 // Abandon waits for a running checkpoint and forgets the rest: after a failed
 // transaction, or when the task has gone to another worker. What is committed
-// comes back from the changelog.
+// comes back from the changelog. A checkpoint that has failed before is not told again.
 func (t *Task) Abandon() error {
 	if t.done == nil {
 		return nil
