@@ -118,7 +118,7 @@ func estateTrial(ctx context.Context, l living) (r result, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	p := place{Brokers: b.Brokers, Registry: b.Registry, Partitions: 4, Workers: 1}
+	p := place{Brokers: b.Brokers, Options: b.Options, Registry: b.Registry, Partitions: 4, Workers: 1}
 	limits := stream.Limits{}
 	if l.Speed > 1 {
 		limits = stream.Limits{WatchEvery: laptopWatches, IdleCommit: laptopWatches}

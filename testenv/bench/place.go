@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 // place is a broker, a registry, and names that nobody else has.
 type place struct {
 	Brokers    []string
+	Options    []kgo.Opt `json:"-"` // of clients in the broker's own process
 	Registry   string
 	Prefix     string
 	Partitions int32
@@ -33,7 +35,7 @@ type place struct {
 func (p place) topic(name string) string { return p.Prefix + name }
 
 func (p place) client(more ...kgo.Opt) (*kgo.Client, error) {
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(p.Brokers...)}, more...)...)
+	cl, err := kgo.NewClient(slices.Concat(p.Options, more, []kgo.Opt{kgo.SeedBrokers(p.Brokers...)})...)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
@@ -92,7 +94,7 @@ func (p place) prepare(ctx context.Context, estate topology.Estate, store *table
 	estate.Partitions = p.Partitions
 	r := &running{metrics: prometheus.NewRegistry(), store: store, ended: make(chan error, 1)}
 	c := stream.Config{
-		Brokers: p.Brokers, Prefix: p.Prefix, Instance: "bench", Workers: p.Workers, Estate: estate, Wire: wire, Store: store,
+		Brokers: p.Brokers, Options: p.Options, Prefix: p.Prefix, Instance: "bench", Workers: p.Workers, Estate: estate, Wire: wire, Store: store,
 		Clock: business, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Metrics: stream.NewMetrics(r.metrics), Limits: l,
 	}

@@ -8,12 +8,16 @@ import (
 	"path/filepath"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Embedded is a broker and a registry in this process, on loopback ports.
 type Embedded struct {
 	Brokers  []string
 	Registry string
+
+	// Options let a client in this process reach the broker without a socket.
+	Options []kgo.Opt
 
 	Cluster *kfake.Cluster
 	server  *http.Server
@@ -28,7 +32,12 @@ type EmbeddedConfig struct {
 
 // StartEmbedded starts both.
 func StartEmbedded(c EmbeddedConfig) (*Embedded, error) {
-	opts := []kfake.Opt{kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"})}
+	var port *near
+	listen := func(network, address string) (_ net.Listener, err error) {
+		port, err = listenNear(network, address)
+		return port, err
+	}
+	opts := []kfake.Opt{kfake.NumBrokers(1), kfake.ListenFn(listen), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"})}
 	file := ""
 	if c.Dir != "" {
 		opts = append(opts, kfake.DataDir(filepath.Join(c.Dir, "broker")))
@@ -48,7 +57,10 @@ func StartEmbedded(c EmbeddedConfig) (*Embedded, error) {
 		cluster.Close()
 		return nil, fmt.Errorf("start embedded registry: %w", err)
 	}
-	e := &Embedded{Brokers: cluster.ListenAddrs(), Registry: "http://" + lis.Addr().String(), Cluster: cluster, server: &http.Server{Handler: handler}}
+	e := &Embedded{
+		Brokers: cluster.ListenAddrs(), Registry: "http://" + lis.Addr().String(), Options: []kgo.Opt{kgo.Dialer(port.dial)},
+		Cluster: cluster, server: &http.Server{Handler: handler},
+	}
 	go func() { _ = e.server.Serve(lis) }() // ends with Close
 	return e, nil
 }

@@ -42,7 +42,9 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 	}
 	w.publish(x.outputs)
 	err := w.end(kgo.PreTxnCommitFnContext(ctx, w.assert(x)))
-	w.metrics.transaction(w.plan.service.Name, err == nil, time.Since(began), x.inputs)
+	took := time.Since(began)
+	w.rested = time.Now().Add(min(took, w.limits.CommitPause))
+	w.metrics.transaction(w.plan.service.Name, err == nil, took, x.inputs)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ func (l *Limits) Named() []Limit {
 		{"transaction-inputs", "the transaction is committed, and what else was fetched goes into the next", &l.TransactionInputs},
 		{"transaction-bytes", "the transaction is committed; timers that are due go into the next", &l.TransactionBytes},
 		{"transaction-age", "the transaction is committed", &l.TransactionAge},
+		{"commit-pause", "the next poll begins, though what comes meanwhile could still have gone into one transaction", &l.CommitPause},
 		{"timers-at-once", "timers that are due go into the next transaction", &l.TimersAtOnce},
 		{"fetch-bytes", "no more is fetched from a broker until what was is taken", &l.FetchBytes},
 		{"fetch-partition-bytes", "other partitions get their turn", &l.FetchPartitionBytes},

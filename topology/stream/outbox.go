@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -18,6 +19,8 @@ type Outbox struct {
 	limits Limits
 	client *kgo.Client
 	wire   framer
+	ctx    context.Context // of every record, until close
+	cancel context.CancelFunc
 }
 
 func newOutbox(c Config, w framer) (*Outbox, error) {
@@ -27,10 +30,15 @@ func newOutbox(c Config, w framer) (*Outbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	return &Outbox{config: c, limits: c.Limits.withDefaults(), client: cl, wire: w}, nil
+	o := &Outbox{config: c, limits: c.Limits.withDefaults(), client: cl, wire: w}
+	o.ctx, o.cancel = context.WithCancel(context.Background())
+	return o, nil
 }
 
-func (o *Outbox) close() { o.client.Close() }
+func (o *Outbox) close() {
+	o.cancel()
+	o.client.Close()
+}
 
 // send writes messages and returns once the broker has them all.
 func (o *Outbox) send(ctx context.Context, source string, requests ...topology.Request) error {
@@ -62,13 +70,36 @@ func (o *Outbox) send(ctx context.Context, source string, requests ...topology.R
 		}
 		records = append(records, r)
 	}
-	if err := o.client.ProduceSync(ctx, records...).FirstErr(); err != nil {
+	if err := o.produce(ctx, records); err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
-	for _, r := range records {
-		o.config.Clock.Tide().Published(r.Topic, r.Partition, r.Offset+1)
-	}
 	return nil
+}
+
+// produce returns once the broker has all records, or the caller waits no longer.
+// What the caller's context ends is his waiting alone: a batch is given up as soon
+// as the context of one of its records is done, and with it go those of others,
+// who would then do again what was done.
+func (o *Outbox) produce(ctx context.Context, records []*kgo.Record) error {
+	answers := make(chan error, len(records))
+	for _, r := range records {
+		o.client.TryProduce(o.ctx, r, func(r *kgo.Record, err error) {
+			if err == nil {
+				o.config.Clock.Tide().Published(r.Topic, r.Partition, r.Offset+1)
+			}
+			answers <- err
+		})
+	}
+	var first error
+	for range records {
+		select {
+		case err := <-answers:
+			first = cmp.Or(first, err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return first
 }
 
 // intakes serves a service's endpoints.

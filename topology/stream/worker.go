@@ -43,6 +43,7 @@ type worker struct {
 	tasks    map[taskID]*task
 	effects  *effects
 	idle     time.Time // since when polled offsets wait for a commit
+	rested   time.Time // until when the next poll waits, if nothing is there for it
 	batch    []input   // of the poll at hand; kept for the next one
 	key      []byte    // room for one
 
@@ -291,6 +292,7 @@ func (w *worker) warm() map[string][]int32 {
 // once is one turn of the loop.
 func (w *worker) once(ctx context.Context) error {
 	defer w.session.AllowRebalance()
+	w.rest()
 	fetches := w.poll(ctx)
 	if err := w.rehearse(AtPolled); err != nil {
 		return err
@@ -334,6 +336,16 @@ func (w *worker) once(ctx context.Context) error {
 		w.told = w.balancer.unchanged(w.seen, func() { w.ready(true) })
 	}
 	return nil
+}
+
+// rest lets a worker that follows its inputs closely, a record or two at a time,
+// wait for as long as its last commit took: what comes meanwhile goes into one
+// transaction. Where the broker is quick that is nothing; where it is busy, it is
+// asked for fewer and larger transactions just when each makes it busier.
+func (w *worker) rest() {
+	if w.session.Client().BufferedFetchRecords() == 0 {
+		time.Sleep(time.Until(w.rested))
+	}
 }
 
 // more reports whether the transaction takes in what came meanwhile. It is

@@ -63,6 +63,7 @@ type demo struct {
 	patience       time.Duration
 	progress, out  io.Writer
 	closes         []func() error
+	embedded       *broker.Embedded // nil: another broker was named
 }
 
 // maxExamples is how many exceptions are shown after the report; all are counted.
@@ -102,6 +103,9 @@ func (d *demo) play(ctx context.Context, source world.Source, orders int) (err e
 		return err
 	}
 	d.closes = append(d.closes, closeStore)
+	if d.embedded != nil {
+		config.Options = append(config.Options, d.embedded.Options...)
+	}
 	config.Estate.Partitions = fewPartitions
 	e, err := newEstate(ctx, config, w, metrics, anywhere)
 	if err != nil {
@@ -150,7 +154,7 @@ func (d *demo) broker() error {
 			return err
 		}
 		d.closes = append(d.closes, b.Close)
-		d.brokers, d.registry = b.Brokers, b.Registry
+		d.brokers, d.registry, d.embedded = b.Brokers, b.Registry, b
 		return nil
 	}
 	if d.prefix != "" {

@@ -70,6 +70,7 @@ func (l *laptop) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	closes = append(closes, closeStore)
+	config.Options = append(config.Options, b.Options...)
 	config.Estate.Partitions = fewPartitions
 	config.Limits.WatchEvery, config.Limits.IdleCommit = quickened, quickened
 	e, err := newEstate(cmd.Context(), config, w, metrics, l.listen)
