@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 )
 
 // near is a listener that takes connections from its port and, through pipes,
@@ -66,11 +67,14 @@ func (n *near) end(err error) {
 	})
 }
 
+// dialTime is the client's own, which a dialer of ours replaces.
+const dialTime = 10 * time.Second
+
 // dial connects to the broker in this process if addr is its own, and to any other
 // as everyone does.
 func (n *near) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	if addr != n.Addr().String() {
-		var d net.Dialer
+		d := net.Dialer{Timeout: dialTime}
 		return d.DialContext(ctx, network, addr)
 	}
 	ours, theirs := net.Pipe()

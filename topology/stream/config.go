@@ -64,7 +64,7 @@ type Limits struct {
 	TransactionInputs   int           // inputs of a transaction; 20,000
 	TransactionBytes    int           // of outputs and rows, after which a transaction takes no further poll and fires no further timer; 8 MiB
 	TransactionAge      time.Duration // after which it takes no further poll; one is committed at once when all that was fetched is dealt with; 100 ms
-	CommitPause         time.Duration // longest rest after a commit behind which nothing waits; it rests as long as the commit took; 5 ms
+	CommitPause         time.Duration // longest rest after a commit, while nothing is fetched; a timer or a stop waits for it; it rests as long as the commit took; 5 ms
 	TimersAtOnce        int           // deadlines fired in one transaction; 2,000
 	FetchBytes          int32         // of one fetch from a broker, as it comes over the wire; a worker holds one that waits and one that is taken; 16 MiB
 	FetchPartitionBytes int32         // of it, of one partition; one record may be larger; 1 MiB

@@ -23,10 +23,15 @@ type Outbox struct {
 	cancel context.CancelFunc
 }
 
+// outboxBytes bounds what waits for a broker, also for callers who wait no longer:
+// at it a send is refused, and an effect or a partner tries it again.
+const outboxBytes = 64 << 20
+
 func newOutbox(c Config, w framer) (*Outbox, error) {
 	// By default the client does not give up a record that may have reached a broker:
 	// while none answers a process could not stop. Twice is harmless here.
-	cl, err := kgo.NewClient(c.client("outbox."+c.Instance, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.AllowIdempotentProduceCancellation())...)
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.ProducerLinger(0), kgo.MaxBufferedBytes(outboxBytes)},
+		c.client("outbox."+c.Instance, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.AllowIdempotentProduceCancellation())...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
@@ -77,9 +82,9 @@ func (o *Outbox) send(ctx context.Context, source string, requests ...topology.R
 }
 
 // produce returns once the broker has all records, or the caller waits no longer.
-// What the caller's context ends is his waiting alone: a batch is given up as soon
-// as the context of one of its records is done, and with it go those of others,
-// who would then do again what was done.
+// What the caller's context ends is his waiting alone: the client gives up all that
+// is buffered for a partition once the context of its first record is done, and
+// others, whose records were among them, would do again what was done.
 func (o *Outbox) produce(ctx context.Context, records []*kgo.Record) error {
 	answers := make(chan error, len(records))
 	for _, r := range records {

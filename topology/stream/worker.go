@@ -162,7 +162,7 @@ func (w *worker) serve(ctx context.Context) (err error) {
 
 func (w *worker) connect(ctx context.Context) error {
 	w.balancer = newTaskBalancer(w.plan.topics(), w.warm, w.assigned)
-	w.tasks, w.seen, w.told, w.idle = map[taskID]*task{}, 0, false, time.Time{}
+	w.tasks, w.seen, w.told, w.idle, w.rested = map[taskID]*task{}, 0, false, time.Time{}, time.Time{}
 	w.mu.Lock()
 	w.positions, w.sampled, w.sampledAt, w.revoked, w.member = map[partition]int64{}, map[partition]int64{}, time.Time{}, false, ""
 	l := w.limits
@@ -340,7 +340,7 @@ func (w *worker) once(ctx context.Context) error {
 
 // rest lets a worker that follows its inputs closely, a record or two at a time,
 // wait for as long as its last commit took: what comes meanwhile goes into one
-// transaction. Where the broker is quick that is nothing; where it is busy, it is
+// transaction. Where the broker is quick that is a millisecond or two; where it is busy, it is
 // asked for fewer and larger transactions just when each makes it busier.
 func (w *worker) rest() {
 	if w.session.Client().BufferedFetchRecords() == 0 {
