@@ -30,8 +30,8 @@ const outboxBytes = 64 << 20
 func newOutbox(c Config, w framer) (*Outbox, error) {
 	// By default the client does not give up a record that may have reached a broker:
 	// while none answers a process could not stop. Twice is harmless here.
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.ProducerLinger(0), kgo.MaxBufferedBytes(outboxBytes)},
-		c.client("outbox."+c.Instance, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.AllowIdempotentProduceCancellation())...)...)
+	cl, err := kgo.NewClient(c.client("outbox."+c.Instance, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.AllowIdempotentProduceCancellation(),
+		kgo.ProducerLinger(0), kgo.MaxBufferedBytes(outboxBytes))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}

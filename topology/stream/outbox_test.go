@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 	"troupe/topology/clock"
 )
 
-// TestOneGivesUpAlone: of two who wait for the same batch one waits no longer. The
+// TestOneGivesUpAlone: of two who wait for the same partition one waits no longer. The
 // other's record arrives, and he is told so.
 func TestOneGivesUpAlone(t *testing.T) {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "inbox"))
@@ -22,12 +23,13 @@ func TestOneGivesUpAlone(t *testing.T) {
 	}
 	defer cluster.Close()
 	reached, answer := make(chan struct{}), make(chan struct{})
+	arrived := sync.OnceFunc(func() { close(reached) })
 	cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-		close(reached)
+		arrived()
 		cluster.SleepControl(func() { <-answer })
 		return nil, nil, false
 	})
-	o, err := newOutbox(Config{Brokers: cluster.ListenAddrs(), Options: []kgo.Opt{kgo.ProducerLinger(300 * time.Millisecond)}, Instance: "0", Clock: clock.Wall()}, framer{})
+	o, err := newOutbox(Config{Brokers: cluster.ListenAddrs(), Instance: "0", Clock: clock.Wall()}, framer{})
 	if err != nil {
 		t.Fatal(err)
 	}
