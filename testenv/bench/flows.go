@@ -23,8 +23,8 @@ import (
 
 const (
 	openFlows = 10_000_000
-	openChunk = 500_000         // are placed, then waited for
-	openFor   = 8 * time.Minute // whatever is open by then has to do
+	openChunk = 500_000          // are placed, then waited for
+	openFor   = 15 * time.Minute // whatever is open by then has to do
 
 	restFor = 30 * time.Second // for checkpoints and compactions to end
 	idleFor = time.Minute
