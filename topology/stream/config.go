@@ -166,6 +166,9 @@ func (c Config) Validate() error {
 	if l.TransactionTimeout >= l.RebalanceTimeout {
 		errs = append(errs, fmt.Errorf("transaction timeout %v is not below the rebalance timeout %v: a task could move while its old owner still commits", l.TransactionTimeout, l.RebalanceTimeout))
 	}
+	if l.CommitPause > l.TransactionAge {
+		errs = append(errs, fmt.Errorf("commit-pause %v is above transaction-age %v: a worker would rest for longer than it may take to fill a transaction", l.CommitPause, l.TransactionAge))
+	}
 	if l.FetchPartitionBytes > l.FetchBytes {
 		errs = append(errs, fmt.Errorf("fetch-partition-bytes %d is above fetch-bytes %d: one partition would starve the others", l.FetchPartitionBytes, l.FetchBytes))
 	}

@@ -69,6 +69,7 @@ func TestContradictions(t *testing.T) {
 	}{
 		{Limits{TransactionTimeout: time.Minute, RebalanceTimeout: time.Minute}, "while its old owner still commits"},
 		{Limits{EffectTimeout: 2 * time.Minute}, "effect timeout"},
+		{Limits{CommitPause: time.Second}, "commit-pause"},
 		{Limits{RecordBytes: 10 << 20}, "set at most"},
 		{Limits{FetchBytes: 1 << 10}, "starve"},
 		{Limits{FetchBytes: 512 << 20}, "takes no answer"},
