@@ -64,6 +64,9 @@ type Frame struct {
 	schema   *written
 }
 
+// mostWritten bounds the schemas that are kept of what others have written with.
+const mostWritten = 10_000
+
 // NewWire makes a codec over a catalogue and a registry.
 func NewWire(c *Catalogue, r *Registry) *Wire {
 	return &Wire{catalogue: c, registry: r, writers: map[output]writer{}, byID: map[int]*written{}}
@@ -143,8 +146,11 @@ func (w *Wire) writtenWith(ctx context.Context, id int) (*written, error) {
 		return nil, err
 	}
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.byID) >= mostWritten {
+		clear(w.byID) // the registry is asked for those in use again
+	}
 	w.byID[id] = s
-	w.mu.Unlock()
 	return s, nil
 }
 

@@ -319,6 +319,48 @@ func TestEffectAcrossACrash(t *testing.T) {
 	}
 }
 
+// TestSilentPartner: a partner answers nobody while far more is asked of it than
+// may be in hand, and the process is started anew in between. What waits in the rows is
+// taken up when the partner answers again, each once, and never more at once than
+// may be.
+func TestSilentPartner(t *testing.T) {
+	b := newBench(t)
+	b.limits.EffectsAtOnce, b.limits.EffectsInHand = 2, 4
+	var inFlight, most atomic.Int32
+	answers := make(chan struct{})
+	service := asking(func(ctx context.Context, _ topology.Call, _ request) (fraudScored, error) {
+		n := inFlight.Add(1)
+		defer inFlight.Add(-1)
+		for seen := most.Load(); n > seen && !most.CompareAndSwap(seen, n); seen = most.Load() {
+		}
+		select {
+		case <-answers:
+			return fraudScored{Decision: "CLEAR", Score: 1}, nil
+		case <-ctx.Done():
+			return fraudScored{}, ctx.Err()
+		}
+	}, onScored)
+	var list []string
+	publish := func(from, to int) {
+		for i := from; i < to; i++ {
+			list = append(list, "web-"+strconv.Itoa(i))
+			b.publish(list[i])
+		}
+		b.until("the orders are read", func() bool { return b.consumed("fraud", "orders") })
+	}
+	first := b.start("a", service)
+	publish(0, 40)
+	first.end()
+	b.start("a", service)
+	publish(40, 60)
+	close(answers)
+	b.settle()
+	b.each(list)
+	if n := most.Load(); n != 2 {
+		t.Errorf("%d calls at once, want 2", n)
+	}
+}
+
 // TestOutcomeAnsweredAgain: the process ends after an outcome was committed and
 // before its step, so the world is asked once more and answers in other words.
 // The first answer stands, and the second is no dead letter.

@@ -60,7 +60,7 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 	w.flight.hangar.acquit(x.suspects)
 	w.effects.ended(x.ended)
 	for _, s := range x.started {
-		w.effects.start(s.task, s.key, s.envelope, s.intent, false)
+		w.effects.start(s)
 	}
 	w.idle = time.Time{}
 	return nil

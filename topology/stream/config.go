@@ -68,6 +68,7 @@ type Limits struct {
 	TimersAtOnce        int           // deadlines fired in one transaction; 2,000
 	FetchBytes          int32         // of one fetch from a broker, as it comes over the wire; a worker holds one that waits and one that is taken; 16 MiB
 	FetchPartitionBytes int32         // of it, of one partition; one record may be larger; 1 MiB
+	BatchBytes          int           // of one batch of an input, decompressed; 128 MiB
 	RecordBytes         int           // a larger output makes its input a dead letter; 900 KiB, below the broker's 1 MiB
 	KeyBytes            int           // of an input; a longer one makes it a dead letter; 1 KiB
 	RowCacheBytes       int64         // rows of a service kept in memory by this process, shared among its tasks, beside what no checkpoint has written yet; 256 MiB
@@ -78,10 +79,12 @@ type Limits struct {
 	QuarantineAfter     int           // ends of the process while one record, or one timer, was run; then it is a dead letter and not run; 3
 	ParkAttempts        int           // tries of a parked input before it is a dead letter; 10
 	EffectsAtOnce       int           // calls in flight, an effect and worker; 32
+	EffectsInHand       int           // intents that are called or wait for a call, an effect and worker; 1,000
 	EffectAttempts      int           // tries of a call; the last may answer "unknown"; 6
 	EffectTimeout       time.Duration // of one try, well below RebalanceTimeout; 10 s
 	EffectBackoff       time.Duration // before a call is tried again, growing with each, give or take half; 50 ms
 	EffectBackoffMost   time.Duration // to which it grows; 5 s
+	OutboxBytes         int           // of what intakes and effects have sent and no broker has acknowledged, also for callers who wait no longer; 64 MiB
 	TransactionTimeout  time.Duration // after which the broker aborts; below RebalanceTimeout; 30 s
 	RebalanceTimeout    time.Duration // 60 s
 	SessionTimeout      time.Duration // 45 s
@@ -93,6 +96,7 @@ type Limits struct {
 	HoldTimers          time.Duration // longest wait of a due timer for a lagging input; 5 min
 	WatchEvery          time.Duration // between two looks at how far watched services have read; 1 s
 	DedupeWindow        time.Duration // for which an input may be sent again or read late; every input keeps its records for longer; 7 d
+	RestoreAttempts     int           // times that a restore begins anew because its changelog was cut while it was read; 3
 	RestoreStall        time.Duration // longest time for which nothing may come of a changelog; then the session is built anew; 2 min
 	RebuildBackoff      time.Duration // before a failed session is built anew, doubling with each; 100 ms
 	RebuildBackoffMost  time.Duration // the longest of these; 10 s
@@ -109,6 +113,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.TimersAtOnce, 2000)
 	def(&l.FetchBytes, 16<<20)
 	def(&l.FetchPartitionBytes, 1<<20)
+	def(&l.BatchBytes, 128<<20)
 	def(&l.RecordBytes, 900<<10)
 	def(&l.KeyBytes, 1<<10)
 	def(&l.RowCacheBytes, 256<<20)
@@ -119,10 +124,12 @@ func (l Limits) withDefaults() Limits {
 	def(&l.QuarantineAfter, 3)
 	def(&l.ParkAttempts, 10)
 	def(&l.EffectsAtOnce, 32)
+	def(&l.EffectsInHand, 1000)
 	def(&l.EffectAttempts, 6)
 	def(&l.EffectTimeout, 10*time.Second)
 	def(&l.EffectBackoff, 50*time.Millisecond)
 	def(&l.EffectBackoffMost, 5*time.Second)
+	def(&l.OutboxBytes, 64<<20)
 	def(&l.TransactionTimeout, 30*time.Second)
 	def(&l.RebalanceTimeout, 60*time.Second)
 	def(&l.SessionTimeout, 45*time.Second)
@@ -134,6 +141,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.HoldTimers, 5*time.Minute)
 	def(&l.WatchEvery, time.Second)
 	def(&l.DedupeWindow, 7*24*time.Hour)
+	def(&l.RestoreAttempts, 3)
 	def(&l.RestoreStall, 2*time.Minute)
 	def(&l.RebuildBackoff, 100*time.Millisecond)
 	def(&l.RebuildBackoffMost, 10*time.Second)
@@ -172,6 +180,9 @@ func (c Config) Validate() error {
 	if l.FetchPartitionBytes > l.FetchBytes {
 		errs = append(errs, fmt.Errorf("fetch-partition-bytes %d is above fetch-bytes %d: one partition would starve the others", l.FetchPartitionBytes, l.FetchBytes))
 	}
+	if int64(l.BatchBytes) < int64(l.FetchPartitionBytes) {
+		errs = append(errs, fmt.Errorf("batch-bytes %d is below fetch-partition-bytes %d: a batch that is fetched could not be taken; set at least that", l.BatchBytes, l.FetchPartitionBytes))
+	}
 	if l.FetchBytes > clientAnswer {
 		errs = append(errs, fmt.Errorf("fetch-bytes %d: the client takes no answer above %d: set at most that", l.FetchBytes, clientAnswer))
 	}
@@ -180,6 +191,9 @@ func (c Config) Validate() error {
 	}
 	if l.EffectTimeout >= l.RebalanceTimeout {
 		errs = append(errs, fmt.Errorf("effect timeout %v is not below the rebalance timeout %v", l.EffectTimeout, l.RebalanceTimeout))
+	}
+	if l.EffectsInHand < l.EffectsAtOnce {
+		errs = append(errs, fmt.Errorf("effects-in-hand %d is below effects-at-once %d: there would never be so many to call", l.EffectsInHand, l.EffectsAtOnce))
 	}
 	if l.RecordBytes+deadSlack > clientBatch {
 		errs = append(errs, fmt.Errorf("record bytes %d: the client takes no record above %d, headers included: set at most %d", l.RecordBytes, clientBatch, clientBatch-deadSlack))

@@ -14,136 +14,247 @@ import (
 )
 
 // effects carries out the intents of a worker's tasks, after their commit and
-// outside any transaction. The outcome is a message in the service's inbox.
+// outside any transaction. The outcome is a message in the service's inbox. All
+// but the calls themselves is done by the worker's own goroutine.
 type effects struct {
-	worker *worker
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-
-	mu      sync.Mutex
-	running map[string]running
-	slots   map[string]chan struct{}
+	worker  *worker
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	running map[string]running // by intent, until its outcome is committed
+	lanes   map[string]*lane
 }
 
 type running struct {
 	task   *task
+	lane   *lane
 	cancel context.CancelFunc
+}
+
+// lane is what is in hand of one effect. A partner that does not answer fills its
+// lane and no other; what has no room in it waits in its row, on the disk, and
+// takes no memory.
+type lane struct {
+	effect string
+	slots  chan struct{}
+	inHand int
+	left   map[*task]*place
+}
+
+// place is how far a task's rows were looked through for intents that wait.
+type place struct {
+	after string
+	again bool // one was left meanwhile, maybe in a row that was passed
 }
 
 func newEffects(w *worker) *effects {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &effects{worker: w, ctx: ctx, cancel: cancel, running: map[string]running{}, slots: map[string]chan struct{}{}}
+	return &effects{worker: w, ctx: ctx, cancel: cancel, running: map[string]running{}, lanes: map[string]*lane{}}
 }
 
 // stop cancels all calls and waits for them; their intents stay in the rows.
 func (e *effects) stop() {
 	e.cancel()
 	e.wg.Wait()
-	e.mu.Lock()
 	clear(e.running)
-	e.mu.Unlock()
+	clear(e.lanes)
 	e.tell()
 }
 
 // forget cancels the calls of a task that has gone to another worker.
 func (e *effects) forget(t *task) {
-	e.mu.Lock()
 	for id, r := range e.running {
 		if r.task == t {
-			r.cancel()
-			delete(e.running, id)
+			e.end(id, r)
 		}
 	}
-	e.mu.Unlock()
+	for _, l := range e.lanes {
+		delete(l.left, t)
+	}
 	e.tell()
 }
 
 // ended takes note of outcomes that have been committed.
 func (e *effects) ended(intents []string) {
-	if len(intents) == 0 {
-		return
-	}
-	e.mu.Lock()
 	for _, id := range intents {
 		if r, ok := e.running[id]; ok {
-			r.cancel()
-			delete(e.running, id)
+			e.end(id, r)
 		}
 	}
-	e.mu.Unlock()
-	e.tell()
+	if len(intents) > 0 {
+		e.tell()
+	}
 }
 
-// tell lets the clock know how many calls are in hand.
+func (e *effects) end(id string, r running) {
+	r.cancel()
+	r.lane.inHand--
+	delete(e.running, id)
+}
+
+// tell lets the clock know how much is in hand, or waits to be.
 func (e *effects) tell() {
-	e.mu.Lock()
 	n := len(e.running)
-	e.mu.Unlock()
+	for _, l := range e.lanes {
+		n += len(l.left)
+	}
 	e.worker.config.Clock.Tide().Busy(e.worker.name+" effects", n)
 }
 
-// resume takes up the intents of a restored task. They may have been carried
-// out already.
-func (e *effects) resume(t *task) error {
-	keys, err := t.table.InHand()
-	if err != nil {
-		return err
+func (e *effects) lane(effect string) *lane {
+	l := e.lanes[effect]
+	if l == nil {
+		l = &lane{effect: effect, slots: make(chan struct{}, e.worker.limits.EffectsAtOnce), left: map[*task]*place{}}
+		e.lanes[effect] = l
 	}
-	for _, key := range keys {
-		r, err := t.row(key)
-		switch {
-		case r == nil:
-			return err
-		case err != nil: // it harms its own key alone
-			e.worker.log.Error("the intents of a damaged row stay in hand until it is mended: `troupe state rebuild` makes it anew", "set", t.set.full, "key", key[1:], "error", err)
+	return l
+}
+
+// leave lets an intent wait in its row.
+func (l *lane) leave(t *task) {
+	if p := l.left[t]; p != nil {
+		p.again = true
+	} else {
+		l.left[t] = &place{}
+	}
+}
+
+// wants says that a lane has room for what waits.
+func (l *lane) wants(most int) bool { return len(l.left) > 0 && l.inHand <= most/2 }
+
+// resume has the rows of a restored task looked through for intents, also for
+// those of effects that are not declared any more.
+func (e *effects) resume(t *task) {
+	e.lane(undeclared).left[t] = &place{}
+	for name := range t.set.effects {
+		e.lane(name).left[t] = &place{}
+	}
+	e.tell()
+}
+
+// undeclared is the lane of intents that nothing carries out.
+const undeclared = ""
+
+func (l *lane) has(t *task, effect string) bool {
+	if t.set.effects[effect] == nil {
+		effect = undeclared
+	}
+	return l.effect == effect
+}
+
+// refill takes up intents that wait in their rows, a lane's worth of rows at a
+// time. The worker looks again at once while there is room for more.
+func (e *effects) refill() error {
+	most := e.worker.limits.EffectsInHand
+	for _, l := range e.lanes {
+		if !l.wants(most) {
 			continue
 		}
-		for _, in := range r.frame.Intents {
-			e.start(t, key, r.frame.envelope(), in, true)
+		for t, p := range l.left {
+			if err := e.look(l, t, p); err != nil {
+				return err
+			}
 		}
+		if l.wants(most) {
+			e.worker.wake()
+		}
+		e.tell()
 	}
 	return nil
 }
 
-func (e *effects) start(t *task, key string, envelope schemas.Envelope, in intent, again bool) {
+// look goes on through a task's rows and takes up intents of an effect while
+// there is room.
+func (e *effects) look(l *lane, t *task, p *place) error {
+	most := e.worker.limits.EffectsInHand
+	keys, err := t.table.InHand(p.after, most)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		full, err := e.takeUp(l, t, key)
+		if full || err != nil {
+			return err
+		}
+		p.after = key
+	}
+	switch {
+	case len(keys) == most: // there may be more
+	case p.again:
+		*p = place{}
+	default:
+		delete(l.left, t)
+	}
+	return nil
+}
+
+// takeUp starts a row's intents of an effect. They may have been carried out
+// already, by a process before this one.
+func (e *effects) takeUp(l *lane, t *task, key string) (full bool, err error) {
+	r, err := t.row(key)
+	switch {
+	case r == nil:
+		return false, err
+	case err != nil: // it harms its own key alone
+		e.worker.log.Error("the intents of a damaged row stay in hand until it is mended: `troupe state rebuild` makes it anew", "set", t.set.full, "key", key[1:], "error", err)
+		return false, nil
+	}
+	for _, in := range r.frame.Intents {
+		if _, is := e.running[in.ID]; is || !l.has(t, in.Effect) {
+			continue
+		}
+		if l.inHand >= e.worker.limits.EffectsInHand {
+			return true, nil
+		}
+		e.begin(l, t, key, r.frame.envelope(), in, true)
+	}
+	return false, nil
+}
+
+// start takes up an intent of a transaction that is committed.
+func (e *effects) start(s startedIntent) {
+	l := e.lane(s.intent.Effect)
+	if l.inHand >= e.worker.limits.EffectsInHand {
+		l.leave(s.task)
+	} else {
+		e.begin(l, s.task, s.key, s.envelope, s.intent, false)
+	}
+	e.tell()
+}
+
+// begin has an intent carried out as soon as the lane has a slot. One that cannot
+// be read stays in its row.
+func (e *effects) begin(l *lane, t *task, key string, envelope schemas.Envelope, in intent, again bool) {
 	spec := t.set.effects[in.Effect]
 	if spec == nil {
 		e.worker.log.Error("an intent of an effect that is no longer declared stays in hand", "effect", in.Effect, "intent", in.ID)
 		return
 	}
-	ctx, cancel := context.WithCancel(e.ctx)
-	e.mu.Lock()
-	e.running[in.ID] = running{t, cancel}
-	slot := e.slots[in.Effect]
-	if slot == nil {
-		slot = make(chan struct{}, e.worker.limits.EffectsAtOnce)
-		e.slots[in.Effect] = slot
+	request, err := spec.request.Decode(in.Request)
+	if err != nil {
+		e.worker.log.Error("an intent cannot be read and stays in hand", "effect", in.Effect, "intent", in.ID, "error", err)
+		return
 	}
-	e.mu.Unlock()
-	e.tell()
+	ctx, cancel := context.WithCancel(e.ctx)
+	e.running[in.ID] = running{t, l, cancel}
+	l.inHand++
 	rowKey := key[1:]
 	e.wg.Go(func() {
 		defer cancel()
 		select {
-		case slot <- struct{}{}:
-			defer func() { <-slot }()
+		case l.slots <- struct{}{}:
+			defer func() { <-l.slots }()
 		case <-ctx.Done():
 			return
 		}
-		e.carryOut(ctx, t, rowKey, envelope, spec, in, again)
+		e.carryOut(ctx, t, rowKey, envelope, spec, in, request, again)
 	})
 }
 
 // carryOut calls the world until it answers, and writes the outcome. It gives
 // up only with the worker: an outcome is owed.
-func (e *effects) carryOut(ctx context.Context, t *task, key string, envelope schemas.Envelope, spec *effect, in intent, again bool) {
+func (e *effects) carryOut(ctx context.Context, t *task, key string, envelope schemas.Envelope, spec *effect, in intent, request any, again bool) {
 	w := e.worker
-	request, err := spec.request.Decode(in.Request)
-	if err != nil {
-		w.log.Error("an intent cannot be read and stays in hand", "effect", in.Effect, "intent", in.ID, "error", err)
-		return
-	}
 	envelope.CausationID = in.CauseID
 	call := topology.Call{ID: in.ID, Again: again, Envelope: envelope, Key: key}
 	pause := backoff.NewExponentialBackOff()

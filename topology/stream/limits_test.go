@@ -69,6 +69,8 @@ func TestContradictions(t *testing.T) {
 	}{
 		{Limits{TransactionTimeout: time.Minute, RebalanceTimeout: time.Minute}, "while its old owner still commits"},
 		{Limits{EffectTimeout: 2 * time.Minute}, "effect timeout"},
+		{Limits{BatchBytes: 1 << 10}, "batch-bytes"},
+		{Limits{EffectsInHand: 10}, "effects-at-once"},
 		{Limits{CommitPause: time.Second}, "commit-pause"},
 		{Limits{RecordBytes: 10 << 20}, "set at most"},
 		{Limits{FetchBytes: 1 << 10}, "starve"},

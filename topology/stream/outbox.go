@@ -23,19 +23,16 @@ type Outbox struct {
 	cancel context.CancelFunc
 }
 
-// outboxBytes bounds what waits for a broker, also for callers who wait no longer:
-// at it a send is refused, and an effect or a partner tries it again.
-const outboxBytes = 64 << 20
-
 func newOutbox(c Config, w framer) (*Outbox, error) {
+	limits := c.Limits.withDefaults()
 	// By default the client does not give up a record that may have reached a broker:
 	// while none answers a process could not stop. Twice is harmless here.
 	cl, err := kgo.NewClient(c.client("outbox."+c.Instance, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.AllowIdempotentProduceCancellation(),
-		kgo.ProducerLinger(0), kgo.MaxBufferedBytes(outboxBytes))...)
+		kgo.ProducerLinger(0), kgo.MaxBufferedBytes(limits.OutboxBytes))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	o := &Outbox{config: c, limits: c.Limits.withDefaults(), client: cl, wire: w}
+	o := &Outbox{config: c, limits: limits, client: cl, wire: w}
 	o.ctx, o.cancel = context.WithCancel(context.Background())
 	return o, nil
 }

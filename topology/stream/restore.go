@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -15,10 +16,6 @@ import (
 	"troupe/schemas"
 	"troupe/topology/table"
 )
-
-// restoreAttempts bounds how often a restore begins anew because its changelog
-// was cut while it was read.
-const restoreAttempts = 3
 
 // restoring is a task on its way from what lies on disk to what its changelog
 // says.
@@ -68,7 +65,7 @@ func (w *worker) open(ctx context.Context, ids []taskID, share table.Limits) (ta
 		}
 		err := w.restore(ctx, c, all)
 		var gone errGone
-		if err != nil && (!errors.As(err, &gone) || attempt == restoreAttempts) {
+		if err != nil && (!errors.As(err, &gone) || attempt == w.limits.RestoreAttempts) {
 			return tasks, err
 		}
 		if err := loaded(all); err != nil {
@@ -131,7 +128,7 @@ func (w *worker) begin(ctx context.Context, c *changelogs, tasks []*task, all ma
 		s.next = max(m.Next, s.next)
 		t.next = s.next
 		r := &restoring{task: t, span: s, hand: map[string]bool{}, log: w.log}
-		keys, err := t.table.InHand()
+		keys, err := t.table.InHand("", math.MaxInt)
 		if err != nil {
 			return err
 		}

@@ -237,7 +237,7 @@ func (r *Runner) supervise(ctx context.Context, v *view) error {
 			r.config.Log.Warn("a view is read anew", "view", v.name, "error", err)
 			select {
 			case <-ctx.Done():
-			case <-time.After(time.Second):
+			case <-time.After(r.config.Limits.RebuildBackoff):
 			}
 		}
 	}

@@ -287,8 +287,12 @@ func TestDamagedRowWithIntents(t *testing.T) {
 	}
 	e := newEffects(w)
 	defer e.stop()
-	if err := e.resume(at); err != nil {
+	e.resume(at)
+	if err := e.refill(); err != nil {
 		t.Errorf("the session would be built anew for ever: %v", err)
+	}
+	if len(e.lanes[undeclared].left) != 0 {
+		t.Error("the row is looked at again and again")
 	}
 	if r, err := at.row("Racme/web-1"); r == nil || err == nil {
 		t.Errorf("the row is read as %+v, %v: the test shows nothing", r, err)

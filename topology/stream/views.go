@@ -57,6 +57,7 @@ func (v *view) run(ctx context.Context, ends map[string]map[int32]int64, ready f
 		kgo.ConsumeTopics(v.topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(v.config.Limits.FetchWait),
 		kgo.FetchMaxBytes(v.config.Limits.FetchBytes), kgo.FetchMaxPartitionBytes(v.config.Limits.FetchPartitionBytes),
+		kgo.MaxDecompressBatchBytes(v.config.Limits.BatchBytes),
 	)...)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
@@ -139,7 +140,7 @@ func (v *view) take(ctx context.Context, r *kgo.Record, what inFlight) error {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-time.After(time.Second): // the registry is down: the view waits
+			case <-time.After(v.config.Limits.RebuildBackoff): // the registry is down: the view waits
 				continue
 			}
 		}

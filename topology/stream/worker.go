@@ -171,7 +171,7 @@ func (w *worker) connect(ctx context.Context) error {
 		kgo.TransactionalID(w.config.topic(w.name)), kgo.TransactionTimeout(l.TransactionTimeout),
 		kgo.Balancers(w.balancer), kgo.BlockRebalanceOnPoll(),
 		kgo.RebalanceTimeout(l.RebalanceTimeout), kgo.SessionTimeout(l.SessionTimeout), kgo.HeartbeatInterval(l.Heartbeat), kgo.FetchMaxWait(l.FetchWait),
-		kgo.FetchMaxBytes(l.FetchBytes), kgo.FetchMaxPartitionBytes(l.FetchPartitionBytes),
+		kgo.FetchMaxBytes(l.FetchBytes), kgo.FetchMaxPartitionBytes(l.FetchPartitionBytes), kgo.MaxDecompressBatchBytes(l.BatchBytes),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), // stable offsets are kgo's only way
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.OnPartitionsAssigned(w.join), kgo.OnPartitionsRevoked(w.lose), kgo.OnPartitionsLost(w.lose),
@@ -326,6 +326,9 @@ func (w *worker) once(ctx context.Context) error {
 	for p, at := range moved {
 		w.dealtWith(p, at)
 	}
+	if err := w.effects.refill(); err != nil {
+		return err
+	}
 	if err := w.setAlarm(); err != nil {
 		return err
 	}
@@ -440,9 +443,7 @@ func (w *worker) reconcile(ctx context.Context) error {
 		w.tasks[t.id] = t
 	}
 	for _, t := range restored {
-		if err := w.effects.resume(t); err != nil {
-			return err
-		}
+		w.effects.resume(t)
 	}
 	w.seen, w.told = change, false
 	w.metrics.rebalanced(w.plan.service.Name, len(w.tasks))

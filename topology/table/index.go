@@ -212,31 +212,34 @@ func (x *index) fill() error {
 	return nil
 }
 
-// InHand lists the rows that had intents in hand when last committed.
-func (t *Task) InHand() ([]string, error) {
-	found := map[string]bool{}
-	err := t.scan(indexSpace, string(handKind), func(key string, _ []byte) error {
-		if key[0] != handKind {
-			return errStop
-		}
-		found[key[1:]] = true
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
+// InHand lists rows that had intents in hand when last committed: in the order of
+// their keys, those after one, so many at most.
+func (t *Task) InHand(after string, most int) ([]string, error) {
+	latest := map[string]bool{} // of what the disk does not have yet
 	for _, l := range []layer{t.inflight, t.pending} {
 		for k, put := range l.marks {
-			if k[0] == handKind {
-				found[k[1:]] = put
+			if k[0] == handKind && k[1:] > after {
+				latest[k[1:]] = put
 			}
 		}
 	}
 	var keys []string
-	for k, in := range found {
+	for k, in := range latest {
 		if in {
 			keys = append(keys, k)
 		}
 	}
-	return keys, nil
+	onDisk := 0
+	err := t.scan(indexSpace, handKey(after), func(key string, _ []byte) error {
+		if key[0] != handKind || onDisk == most {
+			return errStop
+		}
+		k := key[1:]
+		if _, known := latest[k]; !known && k > after {
+			keys, onDisk = append(keys, k), onDisk+1
+		}
+		return nil
+	})
+	slices.Sort(keys)
+	return keys[:min(most, len(keys))], err
 }

@@ -153,14 +153,7 @@ func compare(rt *rapid.T, task *Task, want model) {
 			rt.Fatalf("%s is %.9q, want %.9q", k, v, want.rows[k])
 		}
 	}
-	hands, err := task.InHand()
-	if err != nil {
-		rt.Fatal(err)
-	}
-	in := map[string]bool{}
-	for _, k := range hands {
-		in[k] = true
-	}
+	in := inHand(rt, task, rapid.IntRange(1, 4).Draw(rt, "page"))
 	for k, has := range want.hands {
 		if has != in[k] {
 			rt.Fatalf("%s in hand: %v, want %v", k, in[k], has)
@@ -174,6 +167,29 @@ func compare(rt *rapid.T, task *Task, want model) {
 	}
 	if at := next(rt, task, want.deadlines); !at.Equal(earliest) {
 		rt.Fatalf("next deadline %v, want %v", at, earliest)
+	}
+}
+
+// inHand are all rows in hand, read by pages.
+func inHand(rt *rapid.T, task *Task, page int) map[string]bool {
+	in := map[string]bool{}
+	for after := ""; ; {
+		hands, err := task.InHand(after, page)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if len(hands) > page || !slices.IsSorted(hands) {
+			rt.Fatalf("a page of %d has %q", page, hands)
+		}
+		if len(hands) == 0 {
+			return in
+		}
+		for _, k := range hands {
+			if k <= after || in[k] {
+				rt.Fatalf("%s comes again after %s", k, after)
+			}
+			in[k], after = true, k
+		}
 	}
 }
 
@@ -277,7 +293,7 @@ func TestWipedTaskIsEmpty(t *testing.T) {
 	if at, _, err := task.Next(); !at.IsZero() || err != nil {
 		t.Errorf("deadline %v, %v", at, err)
 	}
-	if hands, err := task.InHand(); len(hands) != 0 || err != nil {
+	if hands, err := task.InHand("", 1); len(hands) != 0 || err != nil {
 		t.Errorf("in hand %q, %v", hands, err)
 	}
 }

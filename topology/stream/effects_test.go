@@ -1,0 +1,77 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/schemas"
+	"troupe/topology"
+)
+
+type scoreAnswered struct {
+	schemas.Envelope `avro:"envelope"`
+	Score            int32 `avro:"score"`
+}
+
+// TestIntentsWaitInTheirRows: what a partner that does not answer is owed takes no
+// memory beyond the limit, however much of it there is, and neither does what is
+// taken up after a restart; another partner's intents do not wait for it.
+func TestIntentsWaitInTheirRows(t *testing.T) {
+	silent := func(ctx context.Context, _ topology.Call, _ score) (scoreAnswered, error) {
+		<-ctx.Done()
+		return scoreAnswered{}, errors.New("no answer")
+	}
+	service := echoing
+	service.Sets = []topology.Set{topology.Keyed("", "order", "row",
+		topology.On("FraudHoldPlaced", func(_ *score, e score, turn *topology.Turn) error {
+			turn.Intend("score", e, "")
+			return nil
+		}),
+		topology.Outcome("score", topology.ByLookup, silent, func(*score, scoreAnswered, *topology.Turn) error { return nil }),
+	)}
+	w := benched(t, service)
+	w.limits.EffectsAtOnce, w.limits.EffectsInHand = 2, 8
+	w.effects = newEffects(w)
+	defer func() { w.effects.stop() }()
+	const orders = 100
+	var polled []*kgo.Record
+	for i := range orders {
+		polled = append(polled, w.hold(t, fmt.Sprintf("web-%d", i), int64(i), time.Now()))
+	}
+	x := &transaction{began: time.Now()}
+	if err := w.take(t.Context(), x, fetched(polled...), map[partition]int64{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.apply(x.changelog(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if len(x.started) != orders {
+		t.Fatalf("%d intents of %d orders", len(x.started), orders)
+	}
+	for _, s := range x.started {
+		w.effects.start(s)
+	}
+	at, full := w.tasks[taskID{"", 0}], func(when string) {
+		t.Helper()
+		if n := len(w.effects.running); n != w.limits.EffectsInHand {
+			t.Errorf("%s %d intents are in hand, want %d", when, n, w.limits.EffectsInHand)
+		}
+	}
+	full("at first")
+	at.release()
+	w.effects.stop()
+	w.effects = newEffects(w)
+	w.effects.resume(at)
+	if err := w.effects.refill(); err != nil {
+		t.Fatal(err)
+	}
+	full("after a restart")
+	if other := w.effects.lane("another"); other.inHand != 0 {
+		t.Errorf("the lane of another effect has %d of them", other.inHand)
+	}
+}
