@@ -136,10 +136,11 @@ func (v *view) take(ctx context.Context, r *kgo.Record, what inFlight) error {
 				v.metrics.undecodable(v.name)
 				return nil
 			}
+			v.config.Log.Warn("a view waits for the registry", "view", v.name, "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "error", err)
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-time.After(time.Second): // the registry is down: the view waits
+			case <-time.After(time.Second):
 				continue
 			}
 		}
