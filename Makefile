@@ -2,7 +2,7 @@
 GO ?= go
 LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 
-.PHONY: run build test lint test-kafka conformance sim crash memory demo bench
+.PHONY: run build test lint test-kafka conformance fuzz sim crash memory demo bench
 
 # The whole estate on this machine: embedded broker, invented traffic, quickened time.
 # Built first, then run: `go run` calls an interrupted program a failed one.
@@ -30,6 +30,17 @@ test-kafka:
 # (make conformance NODES=3). Then a service that scales out and in.
 conformance:
 	TROUPE_REAL=1 TROUPE_NODES=$(NODES) $(GO) test -count=1 -p 1 -timeout 20m ./testenv/conformance/... ./testenv/crash/...
+
+# Each fuzz target in turn: make fuzz FUZZTIME=10m, or of some of them make fuzz
+# FUZZ=Open. What one finds lies in testdata/fuzz beside it, and is tried by make test
+# from then on.
+FUZZTIME ?= 30s
+FUZZ ?=
+fuzz:
+	@set -e; for at in $$(grep -ro --include='*_test.go' '^func Fuzz[A-Za-z]*' schemas topology services testenv | sed 's|/[^/]*:func |:|' | grep "$(FUZZ)"); do \
+		echo "$${at#*:} of $${at%:*}"; \
+		$(GO) test "./$${at%:*}" -run '^$$' -fuzz "^$${at#*:}\$$" -fuzztime $(FUZZTIME); \
+	done
 
 # The whole estate in virtual time, each seed in a process of its own. A seed gives
 # the same faults again: make sim SEEDS=1 SEED=13

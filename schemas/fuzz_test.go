@@ -1,8 +1,12 @@
 package schemas
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"runtime"
 	"testing"
@@ -12,6 +16,93 @@ import (
 // told is a message of nothing but its envelope.
 type told struct {
 	Envelope `avro:"envelope"`
+}
+
+// tooMuchOf bounds what reading b may allocate: some tens of bytes for each of
+// its own, and what a reader costs that reads nothing.
+func tooMuchOf(b []byte) uint64 { return 1<<20 + 512*uint64(len(b)) }
+
+// allocated is how many bytes f takes from the heap.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// emptyRegistry knows no schema.
+type emptyRegistry struct{}
+
+func (emptyRegistry) RoundTrip(_ *http.Request) (*http.Response, error) {
+	answer := httptest.NewRecorder()
+	answer.WriteHeader(http.StatusNotFound)
+	_, _ = answer.WriteString(`{"error_code": 40403, "message": "Schema not found"}`)
+	return answer.Result(), nil
+}
+
+// FuzzOpen: all of a record's bytes are another's, from the magic byte to the last of
+// the body. It is opened, or refused for the first thing that is wrong with it, and
+// neither takes memory beyond what the bytes can hold.
+func FuzzOpen(f *testing.F) {
+	registry, err := NewRegistryOver(emptyRegistry{}, "http://empty")
+	if err != nil {
+		f.Fatal(err)
+	}
+	w := NewWire(load(f), registry)
+	readers := map[string]*Reader[told]{}
+	seed := 0
+	for _, typ := range w.catalogue.Types() {
+		if readers[typ.Name], err = NewReader[told](w, typ.Name); err != nil {
+			f.Fatal(err)
+		}
+		for _, v := range typ.Versions {
+			id := len(w.byID) + 1
+			if w.byID[id], err = writtenAs(v.Text); err != nil {
+				f.Fatal(err)
+			}
+			body, err := v.Schema.Encode(sample(v.Schema.Root().ExpandReferences(), &seed))
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(framed(uint32(id), body))
+		}
+	}
+	f.Add([]byte(nil))
+	f.Add([]byte{0, 0, 0, 1})
+	f.Add([]byte(`{"id": "no frame"}`))
+	f.Add(framed(4711, nil))
+	f.Add(framed(math.MaxUint32, nil))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		frame, err := w.Open(t.Context(), value)
+		switch {
+		case len(value) < 5 || value[0] != 0:
+			if !errors.Is(err, ErrFraming) {
+				t.Fatalf("no frame: %v", err)
+			}
+			return
+		case w.byID[int(binary.BigEndian.Uint32(value[1:]))] == nil:
+			if !errors.Is(err, ErrUnknownSchema) {
+				t.Fatalf("no such schema: %v", err)
+			}
+			return
+		case err != nil || !bytes.Equal(frame.Body, value[5:]):
+			t.Fatalf("a good frame: %v, with the body %x", err, frame.Body)
+		}
+		var m told
+		took := allocated(func() { err = readers[frame.Type].Decode(frame, &m) })
+		if err != nil && !errors.Is(err, ErrBody) {
+			t.Errorf("%s is refused for more than its body: %v", frame.Type, err)
+		}
+		if took > tooMuchOf(value) {
+			t.Errorf("%s: %d bytes took %d of memory", frame.Type, len(value), took)
+		}
+	})
+}
+
+// framed is a body under its schema's ID.
+func framed(id uint32, body []byte) []byte {
+	return append(binary.BigEndian.AppendUint32([]byte{0}, id), body...)
 }
 
 // headOf reads the envelope of an OrderPlaced in both ways that there are.
@@ -89,7 +180,7 @@ func FuzzEnvelopeBytes(f *testing.F) {
 		f.Add(body[:cut])
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		frame, err := w.Open(t.Context(), append([]byte{0, 0, 0, 0, 1}, body...))
+		frame, err := w.Open(t.Context(), framed(1, body))
 		if err != nil {
 			t.Fatalf("a good frame: %v", err)
 		}
@@ -134,7 +225,7 @@ func FuzzWriterSchema(f *testing.F) {
 		}
 		w := NewWire(published.catalogue, nil)
 		w.byID[1] = writer
-		value := append(binary.BigEndian.AppendUint32([]byte{0}, 1), body...)
+		value := framed(1, body)
 		frame, err := w.Open(t.Context(), value)
 		if err != nil {
 			t.Fatalf("a good frame: %v", err)
@@ -148,15 +239,62 @@ func FuzzWriterSchema(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			var m order
-			_ = typed.Decode(frame, &m)
-			_, _, _ = byName.Decode(frame)
-			runtime.ReadMemStats(&after)
-			if took, most := after.TotalAlloc-before.TotalAlloc, uint64(8<<20+1024*(len(text)+len(body))); took > most {
+			took := allocated(func() {
+				var m order
+				_ = typed.Decode(frame, &m)
+				_, _, _ = byName.Decode(frame)
+			})
+			if took > uint64(8<<20+1024*(len(text)+len(body))) {
 				t.Fatalf("%s: %d bytes of schema and %d of body took %d of memory", name, len(text), len(body), took)
 			}
+		}
+	})
+}
+
+// FuzzEveryType opens any bytes as each published type, with all its fields, by
+// the reader of services and by the generic one: neither may panic, nor take
+// memory beyond what the bytes can hold.
+func FuzzEveryType(f *testing.F) {
+	w := NewWire(load(f), nil)
+	types := w.catalogue.Types()
+	readers := make([]*FieldReader, len(types))
+	seed := 0
+	for i, typ := range types {
+		v := typ.Latest()
+		var err error
+		if w.byID[i], err = writtenAs(v.Text); err != nil {
+			f.Fatal(err)
+		}
+		var names []string
+		for _, field := range v.Schema.Root().Fields {
+			if field.Name != "envelope" {
+				names = append(names, field.Name)
+			}
+		}
+		reader, err := NewFieldReader(w, typ.Name, names)
+		if err != nil {
+			f.Fatal(err)
+		}
+		readers[i] = reader
+		body, err := v.Schema.Encode(sample(v.Schema.Root().ExpandReferences(), &seed))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint16(i), body)
+		f.Add(uint16(i), body[:len(body)/2])
+	}
+	f.Fuzz(func(t *testing.T, n uint16, body []byte) {
+		i := int(n) % len(types)
+		value := framed(uint32(i), body)
+		frame, err := w.Open(t.Context(), value)
+		if err != nil {
+			t.Fatalf("a good frame: %v", err)
+		}
+		if took := allocated(func() { _, _, _ = readers[i].Decode(frame) }); took > tooMuchOf(value) {
+			t.Fatalf("%s: %d bytes took %d of memory", frame.Type, len(value), took)
+		}
+		if took := allocated(func() { _, _, _ = w.JSON(t.Context(), value) }); took > 16<<20+2*tooMuchOf(value) {
+			t.Fatalf("%s as JSON: %d bytes took %d of memory", frame.Type, len(value), took)
 		}
 	})
 }

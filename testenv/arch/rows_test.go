@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"troupe/schemas"
 	"troupe/services"
@@ -71,12 +72,8 @@ func TestRowsOfBefore(t *testing.T) {
 // allRows are the rows of all services by the name of their set.
 func allRows(t *testing.T) map[string]topology.Row {
 	t.Helper()
-	contexts, err := services.New(services.Config{Mail: "localhost:25", MailFrom: "orders@localhost"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	rows := map[string]topology.Row{}
-	for _, s := range contexts.All {
+	for _, s := range allServices(t) {
 		for _, set := range s.Sets {
 			if set.Row.Bind != nil {
 				rows[s.Full(set)] = set.Row
@@ -87,4 +84,13 @@ func allRows(t *testing.T) map[string]topology.Row {
 		}
 	}
 	return rows
+}
+
+func allServices(t testing.TB) []topology.Service {
+	t.Helper()
+	contexts, err := services.New(services.Config{Mail: "localhost:25", MailFrom: "orders@localhost", Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return contexts.All
 }

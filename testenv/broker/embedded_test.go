@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"testing"
 
@@ -61,11 +62,22 @@ func TestRegistry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := cl.SchemaByID(t.Context(), 4711); status(err) != http.StatusNotFound {
-		t.Errorf("an unknown ID: %v", err)
-	}
+	knowsNot(t, cl)
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// knowsNot says that a registry tells an unknown ID from a wrong address: by its own
+// code. Without that a record of no schema would be waited for, for ever.
+func knowsNot(t *testing.T, cl *sr.Client) {
+	t.Helper()
+	for _, id := range []int{0, 4711, math.MaxInt32} {
+		_, err := cl.SchemaByID(t.Context(), id)
+		var answer *sr.ResponseError
+		if !errors.As(err, &answer) || answer.StatusCode != http.StatusNotFound || answer.ErrorCode != sr.ErrSchemaNotFound.Code {
+			t.Errorf("the unknown ID %d: %d, %v", id, status(err), err)
+		}
 	}
 }
 

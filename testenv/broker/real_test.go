@@ -50,9 +50,7 @@ func TestRealRegistry(t *testing.T) {
 	if _, err := cl.CreateSchema(t.Context(), "s", sr.Schema{Schema: wrong}); status(err) != http.StatusConflict {
 		t.Errorf("an incompatible schema: %v", err)
 	}
-	if _, err := cl.SchemaByID(t.Context(), 4711); status(err) != http.StatusNotFound {
-		t.Errorf("an unknown ID: %v", err)
-	}
+	knowsNot(t, cl)
 }
 
 // TestRealRegistryKeeps: an ID that stands in kept records is still known.

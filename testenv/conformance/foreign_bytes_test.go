@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +47,7 @@ func (b *bench) mistakes() (list []foreign) {
 	add("deleted", "framing", nil)
 	add("json", "framing", []byte(`{"orderId": "json", "currency": "EUR"}`))
 	add("unknown", "schema", b.framedAs("unknown", neverRegistered))
+	add("no-id", "schema", b.framedAs("no-id", math.MaxUint32))
 	stranger := b.register("strangers-Other", `{"type": "record", "name": "OrderPlaced", "namespace": "troupe.ordercapture", "fields": [{"name": "n", "type": "int"}]}`)
 	add("incompatible", "body", append(binary.BigEndian.AppendUint32([]byte{0}, uint32(stranger)), 2))
 	add("elsewhere", "partition", b.framed("elsewhere")).Partition = (homeOf("elsewhere") + 1) % partitions

@@ -285,54 +285,78 @@ func TestTooLarge(t *testing.T) {
 
 // TestRegistryDown, guard 4: one record in the middle of a poll cannot be read
 // for now. It is neither dropped nor buried, and what came before it is not done
-// twice.
+// twice; whether the registry is away, does not let us in, or another answers in
+// its place.
 func TestRegistryDown(t *testing.T) {
-	b := newBench(t)
+	for _, c := range []struct {
+		name   string
+		status int
+		body   string
+	}{
+		{"away", http.StatusServiceUnavailable, ""},
+		{"no credential", http.StatusUnauthorized, `{"error_code": 40101, "message": "Unauthorized"}`},
+		{"no right", http.StatusForbidden, `{"error_code": 40301, "message": "User is denied operation"}`},
+		{"a page of a proxy", http.StatusNotFound, "<html>no such page</html>"},
+		{"a wrong address", http.StatusNotFound, `{"error_code": 404, "message": "HTTP 404 Not Found"}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			front := b.frontRegistry(c.status, c.body)
+			b.start("a", counting(clearing))
+			b.publish("web-0")
+			b.settle()
+			list := orders(20)
+			other := b.framedAs("web-10", b.another())
+			front.down.Store(true)
+			var records []*kgo.Record
+			for _, o := range list[1:] {
+				value := b.framed(o)
+				if o == "web-10" {
+					value = other
+				}
+				records = append(records, &kgo.Record{Partition: homeOf(o), Key: []byte("acme/" + o), Value: value})
+			}
+			b.send(records...)
+			for range 3 { // a rebuilt session asks anew
+				await(t, front.asked, "the registry is asked again and again")
+			}
+			front.down.Store(false)
+			b.settle()
+			b.each(list)
+			if n := len(b.read("fraud.dead")); n != 0 {
+				t.Errorf("%d dead letters: what a registry answers to is no record's fault", n)
+			}
+		})
+	}
+}
+
+// front stands before the registry, and answers in its place while it is down.
+type front struct {
+	down  atomic.Bool
+	asked chan struct{} // while it was down
+}
+
+// frontRegistry lets what is started next reach the registry through a front.
+func (b *bench) frontRegistry(status int, body string) *front {
+	b.t.Helper()
 	target, err := url.Parse(b.registry)
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
-	var down atomic.Bool
-	refused := make(chan struct{}, 1000)
+	f := &front{asked: make(chan struct{}, 1000)}
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if down.Load() {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			refused <- struct{}{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !f.down.Load() {
+			proxy.ServeHTTP(w, r)
 			return
 		}
-		proxy.ServeHTTP(w, r)
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(body))
+		f.asked <- struct{}{}
 	}))
-	t.Cleanup(front.Close)
-	b.rewire(front.URL)
-	b.start("a", counting(clearing))
-	b.publish("web-0")
-	b.settle()
-	list := orders(20)
-	other := b.framedAs("web-10", b.another())
-	down.Store(true)
-	var records []*kgo.Record
-	for _, o := range list[1:] {
-		value := b.framed(o)
-		if o == "web-10" {
-			value = other
-		}
-		records = append(records, &kgo.Record{Partition: homeOf(o), Key: []byte("acme/" + o), Value: value})
-	}
-	b.send(records...)
-	for range 3 { // the client asks again by itself; a rebuilt session asks anew
-		select {
-		case <-refused:
-		case <-time.After(patience):
-			t.Fatal("nobody asked the registry: the test shows nothing")
-		}
-	}
-	down.Store(false)
-	b.settle()
-	b.each(list)
-	if n := len(b.read("fraud.dead")); n != 0 {
-		t.Errorf("%d dead letters: that a registry is down is no record's fault", n)
-	}
+	b.t.Cleanup(server.Close)
+	b.rewire(server.URL)
+	return f
 }
 
 // rewire makes a new codec that reaches the registry at another address.

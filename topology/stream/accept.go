@@ -337,7 +337,8 @@ func (w *worker) parkAgain(x *transaction, t *task, r *row, n int64, p *parkedIn
 }
 
 // breaker stops a service whose inputs fail in numbers: a bad deploy must not
-// dead-letter the day.
+// dead-letter the day. What never reaches a step is not counted: it tells of whoever
+// wrote it, who could otherwise stop every service that reads his topic.
 type breaker struct{ inputs, defects int }
 
 func (b *breaker) count(defect bool) {

@@ -164,7 +164,7 @@ func deadLetter(r *kgo.Record) (topology.DeadLetter, error) {
 }
 
 // refusal names the cause of an input that cannot be opened. retry is true when
-// the fault is not the record's: the registry is down.
+// the fault is not the record's: the registry is down, or does not let us in.
 func refusal(ctx context.Context, err error) (cause string, retry bool) {
 	switch {
 	case ctx.Err() != nil || schemas.IsUnavailable(err):

@@ -129,6 +129,7 @@ func (v *view) take(ctx context.Context, r *kgo.Record, what inFlight) error {
 		}
 		return nil
 	}
+	pause := v.config.Limits.RebuildBackoff
 	for {
 		f, err := v.config.Wire.Open(ctx, r.Value)
 		if err != nil {
@@ -137,10 +138,12 @@ func (v *view) take(ctx context.Context, r *kgo.Record, what inFlight) error {
 				v.metrics.undecodable(v.name)
 				return nil
 			}
+			v.config.Log.Warn("a view waits for the registry", "view", v.name, "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "error", err)
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-time.After(v.config.Limits.RebuildBackoff): // the registry is down: the view waits
+			case <-time.After(pause):
+				pause = min(2*pause, v.config.Limits.RebuildBackoffMost)
 				continue
 			}
 		}
