@@ -297,7 +297,7 @@ type Call struct {
 	// Again is true when an earlier attempt may have reached the other side:
 	// after a crash, a time-out, a broken connection.
 	Again    bool
-	Last     bool             // no attempt will follow: answer Unknown rather than fail
+	Last     bool             // it was tried often enough: answer Unknown rather than fail, and be called again
 	Envelope schemas.Envelope // of the fact that asked: tenant, order, correlation
 	Key      string
 	Now      time.Time

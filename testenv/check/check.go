@@ -28,6 +28,7 @@ type Record struct {
 	Partition  int32
 	Offset     int64
 	Key, Value []byte
+	Headers    []kgo.RecordHeader
 	At         time.Time // when it was written
 
 	Transactional bool

@@ -142,13 +142,14 @@ const (
 	NoRole Role = iota
 	State
 	Output
+	Letters // dead letters
 	Offsets
 )
 
 // Together looks at each transaction as a whole. It is committed everywhere or
-// nowhere. If it has state or outputs it has offsets, and if it has outputs it
-// has state: what one of them says without the others is said again, or lost,
-// after a crash.
+// nowhere. If it has state, outputs or dead letters it has offsets, and if it has
+// outputs it has state: what one of them says without the others is said again, or
+// lost, after a crash. A dead letter may be of an input that no row has heard of.
 func Together(log []Record, role func(topic string) Role) (out []Violation) {
 	all := map[Writer]*parts{}
 	begun := map[lane][]Record{}
@@ -188,13 +189,13 @@ type parts struct {
 
 func (p *parts) judge() string {
 	committed := func(r Role) bool { return p.seen[r][Commit] }
-	some := committed(State) || committed(Output) || committed(Offsets)
-	aborted := p.seen[State][Abort] || p.seen[Output][Abort] || p.seen[Offsets][Abort]
+	told := committed(State) || committed(Output) || committed(Letters)
+	aborted := p.seen[State][Abort] || p.seen[Output][Abort] || p.seen[Letters][Abort] || p.seen[Offsets][Abort]
 	switch {
-	case some && aborted:
+	case (told || committed(Offsets)) && aborted:
 		return "is committed here and aborted there"
-	case (committed(State) || committed(Output)) && !committed(Offsets):
-		return "has state or outputs, and no offsets"
+	case told && !committed(Offsets):
+		return "has state, outputs or dead letters, and no offsets"
 	case committed(Output) && !committed(State):
 		return "has outputs, and no state"
 	}

@@ -34,10 +34,12 @@ func (t *tape) transaction(w Writer, end map[string]Marker, topics ...string) {
 	}
 }
 
-func all(m Marker) map[string]Marker { return map[string]Marker{"state": m, "out": m, "offsets": m} }
+func all(m Marker) map[string]Marker {
+	return map[string]Marker{"state": m, "out": m, "dead": m, "offsets": m}
+}
 
 func roleOf(topic string) Role {
-	return map[string]Role{"state": State, "out": Output, "offsets": Offsets}[topic]
+	return map[string]Role{"state": State, "out": Output, "dead": Letters, "offsets": Offsets}[topic]
 }
 
 func found(list []Violation, invariant string) bool {
@@ -52,6 +54,7 @@ func TestTogether(t *testing.T) {
 		l.transaction(Writer{1, 2}, all(Abort), "state", "out", "offsets")
 		l.transaction(Writer{1, 3}, all(Commit), "offsets") // inputs that changed nothing
 		l.transaction(Writer{1, 4}, all(Commit), "state", "offsets")
+		l.transaction(Writer{1, 5}, all(Commit), "dead", "offsets")        // of what no step was given
 		l.transaction(Writer{7, 1}, map[string]Marker{"in": Commit}, "in") // somebody else's
 		return l
 	}
@@ -59,8 +62,9 @@ func TestTogether(t *testing.T) {
 		t.Fatal(wrong)
 	}
 	for name, spoil := range map[string]func(*tape){
-		"no offset": func(l *tape) { l.transaction(Writer{1, 9}, all(Commit), "state", "out") },
-		"no state":  func(l *tape) { l.transaction(Writer{1, 9}, all(Commit), "out", "offsets") },
+		"no offset":                  func(l *tape) { l.transaction(Writer{1, 9}, all(Commit), "state", "out") },
+		"no state":                   func(l *tape) { l.transaction(Writer{1, 9}, all(Commit), "out", "offsets") },
+		"no offset of a dead letter": func(l *tape) { l.transaction(Writer{1, 9}, all(Commit), "dead") },
 		"half of it": func(l *tape) {
 			l.transaction(Writer{1, 9}, map[string]Marker{"state": Abort, "out": Commit, "offsets": Commit}, "state", "out", "offsets")
 		},

@@ -79,6 +79,11 @@ type bench struct {
 	options  []kgo.Opt
 	rehearse func(worker string, at stream.Point) error
 	log      *slog.Logger // nil: with -v the default one
+
+	// of what is judged at the end
+	exceptions map[string]string // invariant → why
+	unjudged   []string          // topics
+	markers    time.Duration     // how long they may be on their way
 }
 
 var nine = time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
@@ -91,7 +96,7 @@ const (
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, clock: clock.NewJump(nine), dirs: map[string]string{}}
+	b := &bench{t: t, clock: clock.NewJump(nine), dirs: map[string]string{}, exceptions: map[string]string{}, markers: markersWithin}
 	b.limits = stream.Limits{Heartbeat: 100 * time.Millisecond, SessionTimeout: 6 * time.Second}
 	b.connect()
 	catalogue, err := schemas.Load()
@@ -112,6 +117,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.raw.Close)
+	t.Cleanup(b.judge) // once all that is started after this has ended
 	b.adm = kadm.NewClient(b.raw)
 	if err := b.wire.Prepare(t.Context(), "orders", "OrderPlaced"); err != nil {
 		t.Fatal(err)
@@ -215,7 +221,8 @@ func (b *bench) start(name string, services ...topology.Service) *instance {
 	return i
 }
 
-// end stops the instance cleanly, once.
+// end stops the instance cleanly, once. What it leaves on its disk is then what the
+// changelogs say, whatever it has been through.
 func (i *instance) end() {
 	if i.store == nil {
 		return
@@ -231,6 +238,11 @@ func (i *instance) end() {
 		var all strings.Builder
 		_ = pprof.Lookup("goroutine").WriteTo(&all, 1)
 		i.b.t.Fatalf("the instance does not end: %s", all.String())
+	}
+	if !i.b.t.Failed() {
+		if _, differs := i.b.drift(i.store); len(differs) > 0 {
+			i.b.t.Errorf("the instance leaves a disk that is not of the changelogs: %v", differs)
+		}
 	}
 	if err := i.store.Close(); err != nil {
 		i.b.t.Error(err)
@@ -272,16 +284,23 @@ func (b *bench) framed(order string) []byte {
 // announces.
 func (b *bench) until(what string, is func() bool) {
 	b.t.Helper()
-	late := time.After(patience)
+	if !within(patience, is) {
+		b.t.Fatalf("%s: not within %v", what, patience)
+	}
+}
+
+func within(limit time.Duration, is func() bool) bool {
+	late := time.After(limit)
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	for !is() {
 		select {
 		case <-tick.C:
 		case <-late:
-			b.t.Fatalf("%s: not within %v", what, patience)
+			return false
 		}
 	}
+	return true
 }
 
 // framedAs is an order framed under a schema ID of the test's choice.

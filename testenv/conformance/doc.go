@@ -4,6 +4,9 @@
 // the group (an expelled member), in the log (deleted or foreign records) or in the
 // service (a panic).
 //
+// Whatever a test asserts, all that it leaves is judged beside that (judge_test.go): on
+// the topics what must hold of any log, on the disks that they are the changelogs'.
+//
 // The guards of exactly once, and the tests that fail without them:
 //
 //	1 ownership is what the last assignment said   TestTimersFollowTheirTask, TestSilentRejoin, TestZombie

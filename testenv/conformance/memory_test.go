@@ -80,6 +80,7 @@ func scale(name string, usual int) int {
 // many more.
 func TestMemoryIsBounded(t *testing.T) {
 	b := newBench(t)
+	b.leaves("a judge holds what it reads in memory, and here that is to be more than fits", "orders", "fraud.state")
 	if _, err := stream.Apply(t.Context(), stream.Config{Brokers: b.brokers, Prefix: b.prefix, Estate: b.estate}, []topology.Service{counting(tallying)}); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"troupe/schemas"
+	"troupe/testenv/check"
 	"troupe/topology"
 	"troupe/topology/clock"
 	"troupe/topology/stream"
@@ -77,6 +78,7 @@ func everything() topology.Service {
 // not what they make it is found and mended, and no other is touched.
 func TestRebuild(t *testing.T) {
 	b := newBench(t)
+	b.except(check.Torn, "a rebuild mends rows of a service that has stopped, and moves no offset")
 	list := append(orders(20), "parks", "fails", "rings-1", "rings-2", "waits", "ends")
 	i := b.start("a", everything())
 	b.publishAll(list)

@@ -22,7 +22,6 @@ import (
 	"troupe/schemas"
 	"troupe/services/triage"
 	"troupe/topology"
-	"troupe/topology/stream"
 	"troupe/topology/table"
 )
 
@@ -622,18 +621,7 @@ func (b *bench) verified(name string, change *table.Change) (rows int, differs [
 			b.t.Fatal(err)
 		}
 	}
-	found, err := stream.Verify(b.t.Context(), stream.Config{Brokers: b.brokers, Prefix: b.prefix, Store: store})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	for _, v := range found {
-		rows += v.Rows
-		differs = append(differs, v.Differs...)
-		if v.Stale {
-			b.t.Errorf("%s is called stale", v.Task)
-		}
-	}
-	return rows, differs
+	return b.drift(store)
 }
 
 // TestCoPartitioning: a set whose topics are counted differently is refused.

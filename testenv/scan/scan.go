@@ -84,7 +84,7 @@ func (s *Scan) Each(ctx context.Context, each func(check.Record) error) error {
 
 func (s *Scan) record(r *kgo.Record) check.Record {
 	out := check.Record{
-		Topic: r.Topic[len(s.prefix):], Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, At: r.Timestamp,
+		Topic: r.Topic[len(s.prefix):], Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Headers: r.Headers, At: r.Timestamp,
 		Transactional: r.Attrs.IsTransactional(), Writer: check.Writer{Producer: r.ProducerID, Epoch: r.ProducerEpoch},
 	}
 	if r.Attrs.IsControl() {

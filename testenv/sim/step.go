@@ -13,7 +13,7 @@ import (
 	"troupe/topology"
 )
 
-// parkAttempts is how often a parked input is tried before it is a dead letter.
+// parkAttempts is how often an input that parks is tried before it is a dead letter.
 const parkAttempts = 10
 
 // stage is what one transaction will make true.
@@ -84,7 +84,7 @@ func (s *service) accept(x *stage, r *record) {
 		return
 	}
 	if !in.handler.Shared && in.task.row(rowKey(in.key)).frame.parked() > 0 {
-		s.park(x, in, 0, 1)
+		s.park(x, in, 0, 0)
 		return
 	}
 	s.judge(x, in, s.run(x, in), 1)
@@ -213,10 +213,10 @@ func (s *service) unpark(x *stage, t *task, r *row) {
 		in, cause, err := s.read(record)
 		switch {
 		case err != nil:
-			s.bury(x, record, cause, err, p.Attempts)
+			s.bury(x, record, cause, err, p.Attempts+1)
 		case in != nil:
 			err := s.run(x, in)
-			if after, parked := topology.Parked(err); parked && p.Attempts < parkAttempts {
+			if after, parked := topology.Parked(err); parked && p.Attempts+1 < parkAttempts {
 				x.touch(t, r)
 				p.Attempts++
 				r.frame.ParkedUntil = s.clock().Add(after).UnixMilli()

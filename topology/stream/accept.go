@@ -36,7 +36,7 @@ func (w *worker) accept(x *transaction, in *input) error {
 		return err
 	}
 	if in.row.err == nil && in.row.frame.parked() > 0 {
-		return w.park(x, in, 0, 1, "an earlier input of the key is parked")
+		return w.park(x, in, 0, 0, "an earlier input of the key is parked")
 	}
 	return w.judge(x, in, w.run(x, in), 1)
 }
@@ -289,7 +289,7 @@ func (w *worker) unpark(ctx context.Context, x *transaction, t *task, r *row) er
 		switch {
 		case !admitted:
 		case errors.As(err, &refused):
-			w.bury(x, record, refused.cause, refused.err, p.Attempts, refused.order)
+			w.bury(x, record, refused.cause, refused.err, p.Attempts+1, refused.order)
 		case err != nil:
 			return err
 		case wanted:
@@ -297,7 +297,7 @@ func (w *worker) unpark(ctx context.Context, x *transaction, t *task, r *row) er
 				return err
 			}
 			err := w.run(x, in)
-			if after, parked := topology.Parked(err); parked && int(p.Attempts) < w.limits.ParkAttempts {
+			if after, parked := topology.Parked(err); parked && int(p.Attempts)+1 < w.limits.ParkAttempts {
 				return w.parkAgain(x, t, r, n, &p, after)
 			}
 			if err := w.judge(x, in, err, p.Attempts+1); err != nil {

@@ -77,7 +77,7 @@ type Limits struct {
 	CheckpointEvery     time.Duration // longest time between checkpoints of a task that changes; 5 s
 	ParkedPerKey        int           // inputs waiting under one key; the next is a dead letter; 1,000
 	QuarantineAfter     int           // ends of the process while one record, or one timer, was run; then it is a dead letter and not run; 3
-	ParkAttempts        int           // tries of a parked input before it is a dead letter; 10
+	ParkAttempts        int           // tries of an input that parks, the first included, before it is a dead letter; 10
 	EffectsAtOnce       int           // calls in flight, an effect and worker; 32
 	EffectsInHand       int           // intents that are called or wait for a call, an effect and worker; 1,000
 	EffectAttempts      int           // tries of a call; the last may answer "unknown"; 6

@@ -32,7 +32,7 @@ func (l *Limits) Named() []Limit {
 		{"checkpoint-bytes", "what is committed and not on disk yet is written there; at twice as much, with what is being written, commits wait for that", &l.CheckpointBytes},
 		{"checkpoint-every", "the same, of a task that changes", &l.CheckpointEvery},
 		{"parked-per-key", "the next input of the key is a dead letter", &l.ParkedPerKey},
-		{"park-attempts", "the parked input is a dead letter", &l.ParkAttempts},
+		{"park-attempts", "an input that has parked at each of so many tries is a dead letter", &l.ParkAttempts},
 		{"quarantine-after", "the record that so many ends of the process met is a dead letter, not run; a timer is dropped", &l.QuarantineAfter},
 		{"effects-at-once", "further intents in hand wait for a call to end", &l.EffectsAtOnce},
 		{"effects-in-hand", "further intents wait in their rows; half of so many later they are taken up, as some that may have been called before", &l.EffectsInHand},
@@ -57,7 +57,7 @@ func (l *Limits) Named() []Limit {
 		{"rebuild-backoff", "a session that failed is built anew; it doubles with each", &l.RebuildBackoff},
 		{"rebuild-backoff-most", "it doubles no more", &l.RebuildBackoffMost},
 		{"breaker-window", "inputs and defects are counted from zero", &l.BreakerWindow},
-		{"breaker-share", "the service stops: so many of the window's inputs failed by defects", &l.BreakerShare},
+		{"breaker-share", "the process stops: a larger share of the window's inputs of one service failed by defects", &l.BreakerShare},
 		{"breaker-minimum", "fewer defects do not stop it", &l.BreakerMinimum},
 	}
 }

@@ -18,7 +18,7 @@ type parkedInput struct {
 	Key       []byte   `avro:"key"`
 	Value     []byte   `avro:"value"`
 	Headers   []header `avro:"headers"`
-	Attempts  int32    `avro:"attempts"`
+	Attempts  int32    `avro:"attempts"` // 0 where it only waits behind another
 	Why       string   `avro:"why"`
 }
 

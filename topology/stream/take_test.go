@@ -117,11 +117,12 @@ func fetched(records ...*kgo.Record) kgo.Fetches {
 	return kgo.Fetches{{Topics: []kgo.FetchTopic{{Topic: "holds", Partitions: []kgo.FetchPartition{{Records: records}}}}}}
 }
 
-// turns gives the worker a clock that is moved by hand, and runs turns of its loop.
-func (w *worker) turns(t *testing.T) (turn func(...*kgo.Record), now *replayClock) {
+// turns gives the worker a clock that is moved by hand, and runs turns of its loop;
+// each returns what it would tell.
+func (w *worker) turns(t *testing.T) (turn func(...*kgo.Record) []*kgo.Record, now *replayClock) {
 	now = &replayClock{Clock: w.config.Clock, now: time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)}
 	w.config.Clock = now
-	return func(polled ...*kgo.Record) {
+	return func(polled ...*kgo.Record) []*kgo.Record {
 		t.Helper()
 		x := &transaction{began: time.Now()}
 		err := w.take(t.Context(), x, fetched(polled...), map[partition]int64{})
@@ -137,15 +138,17 @@ func (w *worker) turns(t *testing.T) (turn func(...*kgo.Record), now *replayCloc
 		for _, at := range w.tasks {
 			at.release()
 		}
+		return x.outputs
 	}, now
 }
 
 // patient is a service that lets its inputs wait as long as it is told to, and notes
-// those that it has run.
+// those that it has tried, and run.
 type patient struct {
-	wait bool
-	ran  []int32
-	ends bool // each that it runs ends its row
+	wait  bool
+	tried []int32
+	ran   []int32
+	ends  bool // each that it runs ends its row
 }
 
 func (p *patient) benched(t *testing.T) *worker {
@@ -153,6 +156,7 @@ func (p *patient) benched(t *testing.T) *worker {
 	return benched(t, topology.Service{
 		Name: "risk", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
 		Sets: []topology.Set{topology.Keyed("", "order", "row", topology.On("FraudHoldPlaced", func(_ *score, e score, turn *topology.Turn) error {
+			p.tried = append(p.tried, e.Score)
 			if p.wait {
 				return topology.Park(time.Hour, "not yet")
 			}
