@@ -527,43 +527,48 @@ func TestLostInput(t *testing.T) {
 	b.each(list)
 }
 
-// TestOutsidersTransactions, guards 7 and 8: an input whose writer commits,
-// aborts and leaves a transaction open. What is not committed is not read, and
-// the markers behind it, which are no records, hold up neither clock.
+// TestOutsidersTransactions, guards 7 and 8: an input whose writers commit, abort
+// and leave a transaction open. What is not committed is not read; the markers behind
+// it, which are no records, and what lies open hold up neither clock. Once it is
+// committed after all, it is read.
 func TestOutsidersTransactions(t *testing.T) {
 	for _, name := range []string{"jumping", "wall"} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			b.except(check.Torn, "the outsider is no service: it has neither state nor offsets")
 			if name == "wall" {
-				b.quick = clock.Quick(nine, 4*24*3600) // a day takes a quarter of a second
+				b.quick = clock.Quick(nine, 12*3600) // a day takes two seconds: all is written before it is over
 			}
 			b.start("a", counting(ringing, topology.Due("ring", onRing)))
 			list := orders(10)
-			b.outsider(list, "committed", kgo.TryCommit)
-			b.outsider(list, "aborted", kgo.TryAbort)
-			for p, end := range b.ends("orders") {
-				b.clock.Published(b.prefix+"orders", p, end)
-			}
+			b.outsider(list, "committed")(kgo.TryCommit)
+			b.outsider(list, "aborted")(kgo.TryAbort)
+			end := b.outsider(list, "open")
 			var want []string
-			for _, o := range list {
-				want = append(want, "committed"+o)
+			reads := func(writer string) {
+				for _, o := range list {
+					want = append(want, writer+o)
+				}
+				b.settleUntil(len(want))
+				b.each(want)
 			}
-			b.settleUntil(len(want))
-			b.each(want)
+			reads("committed")
+			end(kgo.TryCommit)
+			reads("open")
 		})
 	}
 }
 
-// outsider writes orders in a transaction of its own and returns when its
-// markers are there.
-func (b *bench) outsider(list []string, prefix string, end kgo.TransactionEndTry) {
+// outsider writes orders in a transaction of its own. What it returns ends that,
+// and is done when the markers are there and the clock knows of them.
+func (b *bench) outsider(list []string, prefix string) (end func(kgo.TransactionEndTry)) {
 	b.t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(b.brokers...), kgo.TransactionalID(b.prefix+prefix), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.brokers...), kgo.TransactionalID(b.prefix+prefix), kgo.TransactionTimeout(2*patience),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	defer cl.Close()
+	b.t.Cleanup(cl.Close)
 	if err := cl.BeginTransaction(); err != nil {
 		b.t.Fatal(err)
 	}
@@ -575,21 +580,30 @@ func (b *bench) outsider(list []string, prefix string, end kgo.TransactionEndTry
 	if err := cl.ProduceSync(b.t.Context(), records...).FirstErr(); err != nil {
 		b.t.Fatal(err)
 	}
-	if err := cl.EndTransaction(b.t.Context(), end); err != nil {
-		b.t.Fatal(err)
+	return func(how kgo.TransactionEndTry) {
+		b.t.Helper()
+		if err := cl.EndTransaction(b.t.Context(), how); err != nil {
+			b.t.Fatal(err)
+		}
+		b.until("the markers are written", func() bool { return b.stable("orders") })
+		for p, end := range b.ends("orders") {
+			b.clock.Published(b.prefix+"orders", p, end)
+		}
 	}
-	b.until("the markers are written", func() bool {
-		stable, err := b.adm.ListCommittedOffsets(b.t.Context(), b.prefix+"orders")
-		if err != nil {
+}
+
+// stable reports whether no transaction is open on a topic.
+func (b *bench) stable(topic string) bool {
+	stable, err := b.adm.ListCommittedOffsets(b.t.Context(), b.prefix+topic)
+	if err != nil {
+		return false
+	}
+	for p, end := range b.ends(topic) {
+		if o, ok := stable.Lookup(b.prefix+topic, p); !ok || o.Offset != end {
 			return false
 		}
-		for p, end := range b.ends("orders") {
-			if o, ok := stable.Lookup(b.prefix+"orders", p); !ok || o.Offset != end {
-				return false
-			}
-		}
-		return true
-	})
+	}
+	return true
 }
 
 // TestCommitInFlight, guard 8: a member is expelled between the commit of its

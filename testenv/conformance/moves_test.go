@@ -246,9 +246,13 @@ func TestRollingRestart(t *testing.T) {
 }
 
 // TestParkedOutliveTheProcess: what waits under its key is state. It keeps its
-// order through a restart, also onto an empty disk, and through a move.
+// order through a restart, through a move, and where the process dies and its disk
+// with it.
 func TestParkedOutliveTheProcess(t *testing.T) {
-	for _, c := range []struct{ name, next string }{{"restarted", "a"}, {"moved", "b"}} {
+	for _, c := range []struct {
+		name, next string
+		dies       bool
+	}{{"restarted", "a", false}, {"moved", "b", false}, {"dead", "a", true}} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
 			var open atomic.Bool
@@ -262,7 +266,12 @@ func TestParkedOutliveTheProcess(t *testing.T) {
 				turn.Publish(&fraudCleared{Score: c.Orders, Basis: "SCORE"}, strconv.Itoa(int(c.Orders)))
 				return nil
 			})
-			first := b.start("a", service)
+			var end func()
+			if c.dies {
+				end = b.mortal("a", service)
+			} else {
+				end = b.start("a", service).end
+			}
 			again := func(n int) { b.publishAs("web-1", schemas.FactID("again", strconv.Itoa(n))) }
 			for n := range 3 {
 				again(n + 1)
@@ -272,7 +281,7 @@ func TestParkedOutliveTheProcess(t *testing.T) {
 			if err := b.clock.Run(ctx); err == nil {
 				t.Fatal("nothing was parked: the clock ran out of deadlines")
 			}
-			first.end()
+			end()
 			open.Store(true)
 			b.start(c.next, service)
 			again(4)

@@ -285,8 +285,8 @@ func asking(call func(context.Context, topology.Call, request) (fraudScored, err
 	}
 }
 
-// TestEffectAcrossACrash: the process ends after the call was made and before
-// its outcome was read.
+// TestEffectAcrossACrash: the process dies after the call was made and before its
+// outcome was written.
 func TestEffectAcrossACrash(t *testing.T) {
 	b := newBench(t)
 	var calls, again atomic.Int32
@@ -303,10 +303,10 @@ func TestEffectAcrossACrash(t *testing.T) {
 		return fraudScored{}, ctx.Err()
 	}
 	service := asking(call, onScored)
-	first := b.start("a", service)
+	die := b.mortal("a", service)
 	b.publish("web-1")
 	await(t, made, "the call is made")
-	first.end()
+	die()
 	if n := len(b.scores()); n != 0 {
 		t.Fatalf("%d facts before any outcome", n)
 	}

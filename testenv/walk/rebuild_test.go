@@ -1,30 +1,15 @@
 package walk
 
 import (
-	"errors"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 
-	"troupe/schemas"
 	"troupe/services"
-	"troupe/testenv/broker"
 )
 
 // TestHistoryIsRebuilt: after a run, the state of every service follows from what
 // it has read, to the last row.
 func TestHistoryIsRebuilt(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: it builds and runs the binary")
-	}
-	troupe, dir := binary(t), t.TempDir()
-	demo(t, troupe, "--state", dir)
-	b, err := broker.StartEmbedded(broker.EmbeddedConfig{Dir: filepath.Join(dir, "broker"), Check: schemas.CompatText})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.Close() })
+	e := over(t, folder())
 	contexts, err := services.New(services.Config{Mail: "localhost:25", MailFrom: "orders@localhost"})
 	if err != nil {
 		t.Fatal(err)
@@ -34,16 +19,7 @@ func TestHistoryIsRebuilt(t *testing.T) {
 			continue
 		}
 		t.Run(s.Name, func(t *testing.T) {
-			out, err := exec.CommandContext(t.Context(), troupe, "state", "rebuild", s.Name, "--time", "event",
-				"--brokers", strings.Join(b.Brokers, ","), "--registry", b.Registry).CombinedOutput()
-			var exit *exec.ExitError
-			if err != nil && !errors.As(err, &exit) {
-				t.Fatal(err)
-			}
-			if err != nil {
-				t.Errorf("exit %d\n%s", exit.ExitCode(), out)
-			}
-			t.Logf("%s", out[max(0, len(out)-200):])
+			e.on(t).run(0, "state", "rebuild", s.Name, "--time", "event")
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,14 +21,37 @@ import (
 	"troupe/testenv/world/history"
 )
 
+// built is where troupe lies once it is built, for all tests.
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir) // what is left is in the system's temporary folder
+	}
+	os.Exit(code)
+}
+
 // binary builds troupe once.
 func binary(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "troupe")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "troupe/services/cmd/troupe").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "troupe-walk-"); built.err != nil {
+			return
+		}
+		out, err := exec.Command("go", "build", "-o", built.dir, "troupe/services/cmd/troupe").CombinedOutput()
+		if err != nil {
+			built.err = fmt.Errorf("build: %w\n%s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
 	}
-	return path
+	return filepath.Join(built.dir, "troupe")
 }
 
 // folder is the history to run: a small generated one, or TROUPE_HISTORY.

@@ -172,13 +172,13 @@ func (c Config) Validate() error {
 	}
 	l := c.Limits.withDefaults()
 	if l.TransactionTimeout >= l.RebalanceTimeout {
-		errs = append(errs, fmt.Errorf("transaction timeout %v is not below the rebalance timeout %v: a task could move while its old owner still commits", l.TransactionTimeout, l.RebalanceTimeout))
+		errs = append(errs, fmt.Errorf("transaction timeout %v is not below the rebalance timeout %v: a task could move while its old owner still commits: set transaction-timeout below rebalance-timeout", l.TransactionTimeout, l.RebalanceTimeout))
 	}
 	if l.CommitPause > l.TransactionAge {
-		errs = append(errs, fmt.Errorf("commit-pause %v is above transaction-age %v: a worker would rest for longer than it may take to fill a transaction", l.CommitPause, l.TransactionAge))
+		errs = append(errs, fmt.Errorf("commit-pause %v is above transaction-age %v: a worker would rest for longer than it may take to fill a transaction: set commit-pause to at most transaction-age", l.CommitPause, l.TransactionAge))
 	}
 	if l.FetchPartitionBytes > l.FetchBytes {
-		errs = append(errs, fmt.Errorf("fetch-partition-bytes %d is above fetch-bytes %d: one partition would starve the others", l.FetchPartitionBytes, l.FetchBytes))
+		errs = append(errs, fmt.Errorf("fetch-partition-bytes %d is above fetch-bytes %d: one partition would starve the others: set fetch-partition-bytes to at most fetch-bytes", l.FetchPartitionBytes, l.FetchBytes))
 	}
 	if int64(l.BatchBytes) < int64(l.FetchPartitionBytes) {
 		errs = append(errs, fmt.Errorf("batch-bytes %d is below fetch-partition-bytes %d: a batch that is fetched could not be taken; set at least that", l.BatchBytes, l.FetchPartitionBytes))
@@ -187,10 +187,10 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("fetch-bytes %d: the client takes no answer above %d: set at most that", l.FetchBytes, clientAnswer))
 	}
 	if l.Heartbeat >= l.SessionTimeout {
-		errs = append(errs, fmt.Errorf("heartbeat %v is not below the session timeout %v: the group would give the tasks of a living worker away", l.Heartbeat, l.SessionTimeout))
+		errs = append(errs, fmt.Errorf("heartbeat %v is not below the session timeout %v: the group would give the tasks of a living worker away: set heartbeat to a third of session-timeout, or less", l.Heartbeat, l.SessionTimeout))
 	}
 	if l.EffectTimeout >= l.RebalanceTimeout {
-		errs = append(errs, fmt.Errorf("effect timeout %v is not below the rebalance timeout %v", l.EffectTimeout, l.RebalanceTimeout))
+		errs = append(errs, fmt.Errorf("effect timeout %v is not below the rebalance timeout %v: the world could still be asked for a task that another worker has: set effect-timeout well below rebalance-timeout", l.EffectTimeout, l.RebalanceTimeout))
 	}
 	if l.EffectsInHand < l.EffectsAtOnce {
 		errs = append(errs, fmt.Errorf("effects-in-hand %d is below effects-at-once %d: there would never be so many to call", l.EffectsInHand, l.EffectsAtOnce))

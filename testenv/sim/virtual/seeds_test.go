@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -70,6 +71,22 @@ func play(t *testing.T, seed uint64, more ...string) (said string, err error) {
 	c.Stdout, c.Stderr = &out, &out
 	err = errors.Join(c.Run(), context.Cause(ctx))
 	return out.String(), err
+}
+
+// tries bounds how often a run is played that the embedded broker spoils: the worst
+// of them is spoilt one time in three.
+const tries = 8
+
+// judged plays seeds, from the first on, up to one that the broker does not spoil.
+func judged(t *testing.T, first uint64, more ...string) (said string, err error) {
+	t.Helper()
+	for seed := first; seed < first+tries; seed++ {
+		if said, err = play(t, seed, more...); !strings.Contains(said, unjudged) {
+			return said, err
+		}
+	}
+	t.Fatalf("none of %d runs could be judged, the last because\n%s", tries, tail(said))
+	return said, err
 }
 
 // replay says how to see a seed again.
@@ -138,22 +155,19 @@ func TestScheduleIsOfItsSeed(t *testing.T) {
 func TestPlantedBugs(t *testing.T) {
 	needsTime(t)
 	for name, words := range map[string]string{
-		"state applied before the commit": "probe",
-		"dirty read":                      "want",
-		"dropped tombstone":               "is on the changelog and not on disk",
-		"double capture":                  "captured twice",
-		"lost timer":                      "TIMER facts",
+		"state applied before the commit": `probe: acme/web-\d+: (STEP|HOP) facts are \[[\d: ]*\], want \[1:1 `,
+		"dirty read":                      `probe: acme/web-\d+: (STEP|HOP|EFFECT) facts are \[(\d+:\d+ )*10\d\d:`, // of a number that was never committed
+		"dropped tombstone":               `is on the changelog and not on disk`,
+		"double capture":                  `captured twice`,
+		"lost timer":                      `probe: acme/web-\d+: (\d+ of \d+ )?TIMER facts`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			if harms[name] == nil {
 				t.Fatal("nobody plants it")
 			}
-			said, err := play(t, 2, "-harm", name)
-			for seed := uint64(3); seed < 6 && strings.Contains(said, unjudged); seed++ { // the broker has spoilt it
-				said, err = play(t, seed, "-harm", name)
-			}
+			said, err := judged(t, 2, "-harm", name)
 			var exit *exec.ExitError
-			if !errors.As(err, &exit) || !strings.Contains(said, "--- FAIL") || !strings.Contains(said, words) {
+			if !errors.As(err, &exit) || !strings.Contains(said, "--- FAIL") || !regexp.MustCompile(words).MatchString(said) {
 				t.Errorf("it ends with %v, and says\n%s", err, tail(said))
 			}
 		})
@@ -165,11 +179,8 @@ func TestScenarios(t *testing.T) {
 	needsTime(t)
 	for name := range scenarios {
 		t.Run(name, func(t *testing.T) {
-			said, err := play(t, 1, "-scenario", name)
-			if err != nil {
+			if said, err := judged(t, 1, "-scenario", name); err != nil {
 				t.Errorf("%v\n%s", err, tail(said))
-			} else if strings.Contains(said, unjudged) {
-				t.Skip(tail(said))
 			}
 		})
 	}
