@@ -470,6 +470,11 @@ func (s *site) audit(h history, acknowledged []string) (wrong []check.Violation)
 	})
 	fates := check.Settle(log)
 	s.t.Logf("%d records are committed, %d aborted, %d open", len(fates.Committed), len(fates.Aborted), len(fates.Open))
+	if n := parked(fates); n > 0 {
+		s.t.Logf("%d inputs were parked for a while", n)
+	} else {
+		s.t.Error("no input was ever parked: nothing is shown of those that are")
+	}
 	for _, r := range fates.Aborted {
 		if e, ok := events[at(r)]; ok {
 			aborted = append(aborted, e)
@@ -483,6 +488,17 @@ func (s *site) audit(h history, acknowledged []string) (wrong []check.Violation)
 		check.Once(h.told[probe.Facts]), check.Kept(acknowledged, h.told[probe.Inputs]),
 		check.Caused(h.told[probe.Facts], causes, aborted), check.Caused(h.told[probe.HopInbox], causes, aborted),
 	)
+}
+
+// parked counts the inputs that were: each has a key of its own on the changelog.
+func parked(f check.Fates) int {
+	keys := map[string]bool{}
+	for _, r := range f.Committed {
+		if slices.Contains(state, r.Topic) && strings.HasPrefix(string(r.Key), "Q") {
+			keys[string(r.Key)] = true
+		}
+	}
+	return len(keys)
 }
 
 // offsets is where Kafka keeps them.

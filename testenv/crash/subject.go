@@ -25,10 +25,15 @@ import (
 
 // service is the subject. Its world is an HTTP address.
 func service(world string) topology.Service {
-	return probe.Service(probe.Config{World: partner.Client{URL: world}, RingAfter: 2 * time.Second})
+	return probe.Service(probe.Config{World: partner.Client{URL: world}, RingAfter: 2 * time.Second, ParkAfter: parkAfter, Now: time.Now})
 }
 
 const partitions = 6
+
+// parkAfter is how old some inputs must be. Of a key's twenty, three wait for that, and
+// those that come meanwhile wait behind them: about half of all keys have inputs parked
+// at any instant, while each task still has keys that go on.
+const parkAfter = 500 * time.Millisecond
 
 // limits let a group give a member up, and the broker a transaction, within
 // seconds: more happens in a minute, and nothing of it means less.
