@@ -2,7 +2,7 @@
 GO ?= go
 LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 
-.PHONY: run build test lint test-kafka conformance fuzz sim crash memory demo bench
+.PHONY: run build test lint test-kafka conformance mutants fuzz sim crash memory demo bench
 
 # The whole estate on this machine: embedded broker, invented traffic, quickened time.
 # Built first, then run: `go run` calls an interrupted program a failed one.
@@ -30,6 +30,12 @@ test-kafka:
 # (make conformance NODES=3). Then a service that scales out and in.
 conformance:
 	TROUPE_REAL=1 TROUPE_NODES=$(NODES) $(GO) test -count=1 -p 1 -timeout 20m ./testenv/conformance/... ./testenv/crash/...
+
+# The runtime without each of its guards, one at a time: a test has to fail. Needs Go
+# alone, and takes a quarter of an hour; those of one guard: make mutants GUARD=5
+GUARD ?= 0
+mutants:
+	@$(GO) run ./testenv/mutants -guard $(GUARD)
 
 # Each fuzz target in turn: make fuzz FUZZTIME=10m, or of some of them make fuzz
 # FUZZ=Open. What one finds lies in testdata/fuzz beside it, as it was found, and is tried

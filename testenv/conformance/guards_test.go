@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -128,12 +127,7 @@ func TestTimersFollowTheirTask(t *testing.T) {
 func TestSilentRejoin(t *testing.T) {
 	b := newBench(t)
 	stall := newGate()
-	const (
-		honest int32 = iota
-		fine
-		rebalance
-	)
-	var beat atomic.Int32
+	var beat pulse
 	again := newGate()
 	b.options = tap{answered: func(api kmsg.Key, answer []byte) {
 		switch {
@@ -141,10 +135,8 @@ func TestSilentRejoin(t *testing.T) {
 			stall.pass()
 		case api == kmsg.SyncGroup && again.shut.Load():
 			again.arrive()
-		case api == kmsg.Heartbeat && beat.Load() == fine:
-			setError(answer, nil)
-		case api == kmsg.Heartbeat && beat.CompareAndSwap(rebalance, honest):
-			setError(answer, kerr.RebalanceInProgress)
+		case api == kmsg.Heartbeat:
+			beat.answered(answer)
 		}
 	}}.options()
 	b.start("a", counting(clearing))
@@ -154,7 +146,7 @@ func TestSilentRejoin(t *testing.T) {
 	b.publishAll(list[:10])
 	b.settle()
 	old := b.member()
-	beat.Store(fine)
+	beat.is.Store(fine)
 	stall.shut.Store(true)
 	b.expel(old)
 	second := b.start("b", counting(clearing))
@@ -162,12 +154,162 @@ func TestSilentRejoin(t *testing.T) {
 	b.settle()
 	second.end()
 	again.shut.Store(true)
-	beat.Store(rebalance)
+	beat.is.Store(rebalance)
 	await(t, again.arrived, "the first member has joined again")
 	stall.open()
 	b.publishAll(list[20:])
 	b.settle()
 	b.each(list)
+}
+
+// TestRejoinInTransaction, guard 1: the same, but the member is in a transaction when
+// it has joined again. Nothing has told it, what it has in hand was done by another,
+// and the broker takes its offsets as those of a member of the group.
+func TestRejoinInTransaction(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		stays bool
+	}{{"the other has gone", false}, {"the other stays", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			_, first := b.startOvertaken("a", counting(clearing))
+			list := orders(30)
+			b.publishAll(list[:10])
+			b.settle()
+			old := b.member()
+			first.beat.is.Store(fine)
+			first.fetched.shut.Store(true)
+			b.expel(old)
+			second := b.start("b", counting(clearing))
+			b.publishAll(list[10:20])
+			b.settle()
+			if !c.stays {
+				second.end()
+			}
+			first.joining.shut.Store(true)
+			first.beat.is.Store(rebalance)
+			first.takes(t)
+			first.joining.open()
+			await(t, first.again.arrived, "the first member has joined again")
+			first.taken.open()
+			b.publishAll(list[20:])
+			b.settle()
+			b.each(list)
+		})
+	}
+}
+
+// overtaken is an instance that is in the middle of a turn when it joins its group
+// again. A turn that has begun holds a join up, so the join has to come first.
+type overtaken struct {
+	beat                           pulse
+	fetched, joining, again, taken *gate
+}
+
+// startOvertaken starts an instance that can be held at what it fetches, at the answer
+// to its join, and with a turn's steps behind it.
+func (b *bench) startOvertaken(name string, services ...topology.Service) (*instance, *overtaken) {
+	b.t.Helper()
+	o := &overtaken{fetched: newGate(), joining: newGate(), again: newGate(), taken: newGate()}
+	b.options = append(b.options, tap{answered: func(api kmsg.Key, answer []byte) {
+		switch {
+		case api == kmsg.Fetch:
+			o.fetched.pass()
+		case api == kmsg.JoinGroup:
+			o.joining.pass()
+		case api == kmsg.SyncGroup && o.joining.shut.Load():
+			o.again.arrive()
+		case api == kmsg.Heartbeat:
+			o.beat.answered(answer)
+		}
+	}}.options()...)
+	b.rehearse = o.taken.at(stream.AtTaken)
+	i := b.start(name, services...)
+	b.options, b.rehearse = nil, nil
+	b.t.Cleanup(func() { o.fetched.open(); o.joining.open(); o.taken.open() })
+	return i, o
+}
+
+// takes lets the instance, once it is joining, take in what it was kept from.
+func (o *overtaken) takes(t *testing.T) {
+	t.Helper()
+	await(t, o.joining.arrived, "the member is joining")
+	o.taken.shut.Store(true)
+	o.fetched.open()
+	await(t, o.taken.arrived, "its turn has run its steps")
+}
+
+// TestRevokedTwice, guard 1: tasks are taken from a worker twice while it rests, and
+// its session swallows the second time. By what it was told the worker still has them;
+// it fires their timers, as the one does who was given them, and the broker takes
+// the offsets of both.
+func TestRevokedTwice(t *testing.T) {
+	b := newBench(t)
+	b.limits.CommitPause, b.limits.TransactionAge = patience, patience
+	produced := newGate()
+	var turns atomic.Int32
+	b.rehearse = func(_ string, at stream.Point) error {
+		switch at {
+		case stream.AtPolled:
+			turns.Add(1)
+		case stream.AtProduced:
+			produced.pass()
+		}
+		return nil
+	}
+	service := counting(ringing, topology.Due("ring", onRing))
+	running := []*instance{b.start("a", service)}
+	t.Cleanup(produced.open)
+	b.limits.CommitPause, b.limits.TransactionAge, b.rehearse = 0, 0, nil
+	list := orders(40)
+	b.armed(list[1:])
+	produced.shut.Store(true)
+	b.publish(list[0])
+	await(t, produced.arrived, "a commit is under way")
+	began := time.Now()
+	var doors []*gate
+	for _, name := range []string{"b", "c", "d"} {
+		i, door := b.startOutside(name, service)
+		running, doors = append(running, i), append(doors, door)
+	}
+	<-time.After(time.Until(began.Add(longRest))) // a worker rests for as long as its commit took
+	produced.open()
+	b.until("the commit is done", b.done)
+	before := turns.Load()
+	doors[0].open()
+	b.members(2)
+	doors[1].open()
+	doors[2].open()
+	b.members(4) // of four partitions: the first has lost some once more
+	if turns.Load() != before {
+		t.Fatal("the worker did not rest for long enough: the test shows nothing")
+	}
+	b.settleUntil(len(list))
+	for _, i := range running {
+		i.end()
+	}
+	b.each(list)
+}
+
+// longRest is several times what a group needs for two rebalances.
+const longRest = 4 * time.Second
+
+// startOutside starts an instance whose members do not get into their group until the
+// gate is opened.
+func (b *bench) startOutside(name string, services ...topology.Service) (*instance, *gate) {
+	b.t.Helper()
+	door := newGate()
+	door.shut.Store(true)
+	b.options = tap{asked: func(api kmsg.Key) {
+		if api == kmsg.JoinGroup {
+			door.pass()
+		}
+	}}.options()
+	i := b.start(name, services...)
+	b.options = nil
+	b.t.Cleanup(door.open)
+	await(b.t, door.arrived, name+" is about to join")
+	return i, door
 }
 
 // TestRefusedEnd, guard 2: End says no, and this time nothing was committed: the
@@ -318,12 +460,14 @@ func TestRegistryDown(t *testing.T) {
 				records = append(records, &kgo.Record{Partition: homeOf(o), Key: []byte("acme/" + o), Value: value})
 			}
 			b.send(records...)
-			for range 3 { // a rebuilt session asks anew
-				await(t, front.asked, "the registry is asked again and again")
-			}
+			// The client asks again by itself; a rebuilt session asks anew.
+			b.until("the registry is asked again and again, or the input is done without it", func() bool { return front.refused.Load() >= 3 || b.done() })
 			front.down.Store(false)
 			b.settle()
 			b.each(list)
+			if front.refused.Load() == 0 {
+				t.Error("nobody asked the registry: the test shows nothing")
+			}
 			if n := len(b.read("fraud.dead")); n != 0 {
 				t.Errorf("%d dead letters: what a registry answers to is no record's fault", n)
 			}
@@ -333,8 +477,8 @@ func TestRegistryDown(t *testing.T) {
 
 // front stands before the registry, and answers in its place while it is down.
 type front struct {
-	down  atomic.Bool
-	asked chan struct{} // while it was down
+	down    atomic.Bool
+	refused atomic.Int32 // so many, while it was
 }
 
 // frontRegistry lets what is started next reach the registry through a front.
@@ -344,7 +488,7 @@ func (b *bench) frontRegistry(status int, body string) *front {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	f := &front{asked: make(chan struct{}, 1000)}
+	f := &front{}
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !f.down.Load() {
@@ -353,7 +497,7 @@ func (b *bench) frontRegistry(status int, body string) *front {
 		}
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte(body))
-		f.asked <- struct{}{}
+		f.refused.Add(1)
 	}))
 	b.t.Cleanup(server.Close)
 	b.rewire(server.URL)
@@ -472,28 +616,37 @@ func (b *bench) trim() {
 }
 
 // TestTrimmedInput, guard 6: nothing is committed yet, the log begins behind
-// zero, and the first transaction is aborted. A session that was given no
-// explicit offset goes back to zero, which is not there.
+// zero, and the first that was polled is given back with an abort, for the group
+// rebalances. A session that was given no explicit offset goes back to zero, which is
+// not there.
 func TestTrimmedInput(t *testing.T) {
 	b := newBench(t)
 	b.start("a", counting(clearing)).end() // makes the topics
 	b.publishAll(orders(20))
 	b.trim()
-	ends := b.listen("built anew")
-	b.start("a", counting(clearing))
+	alarm, rewound := b.listen(kerr.OffsetOutOfRange.Message), overhear("resetting to current committed state")
+	b.options = []kgo.Opt{kgo.WithLogger(rewound)}
+	b.limits.PollWait = longRest // its poll ends with records, or an empty one would be given back
+	_, first := b.startOvertaken("a", counting(clearing))
+	b.limits.PollWait = 0
 	b.settle() // all that was published is behind the start
+	first.fetched.shut.Store(true)
+	first.joining.shut.Store(true)
 	b.start("b", counting(clearing))
-	b.members(2) // what a lost of its tasks aborts its next transaction
+	await(t, first.joining.arrived, "the group rebalances")
 	var list []string
 	for n := range 20 {
 		list = append(list, "later-"+strconv.Itoa(n))
 	}
 	b.publishAll(list)
+	first.fetched.open()
+	await(t, rewound.heard, "what was polled is given back")
+	first.joining.open()
 	b.settle()
 	b.each(list)
 	select {
-	case why := <-ends.heard:
-		t.Error("an abort is no reason to start over:", why)
+	case why := <-alarm.heard:
+		t.Error("an abort is no reason to look for what is not there:", why)
 	default:
 	}
 }
@@ -608,52 +761,125 @@ func (b *bench) stable(topic string) bool {
 
 // TestCommitInFlight, guard 8: a member is expelled between the commit of its
 // offsets and the end of its transaction. Its successor waits, with the state and
-// with the offsets, to learn how that ends, or it would do the same inputs again.
+// with the offsets, to learn how that ends: or it would do the same inputs again, or
+// miss that they were done, or take for done what was not.
 func TestCommitInFlight(t *testing.T) {
-	b := newBench(t)
-	ending := newGate()
-	b.options = tap{asked: func(api kmsg.Key) {
-		if api == kmsg.EndTxn {
-			ending.pass()
+	for _, c := range []struct {
+		name string
+		ends func(*bench, *gate)
+	}{
+		{"it commits", func(_ *bench, ending *gate) { ending.open() }},
+		{"it aborts", func(b *bench, ending *gate) { b.take(); ending.open() }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			first, ending := b.startHeld("a", kmsg.EndTxn, counting(clearing))
+			list := orders(20)
+			b.caught(ending, list, "a transaction is about to end")
+			b.expel(b.member())
+			heir := b.watchRestore("b")
+			second := b.start("b", counting(clearing))
+			b.options, b.rehearse = nil, nil
+			heir.waits(t)
+			c.ends(b, ending)
+			b.settle()
+			first.end()
+			b.publishAll(list) // once more: what was done is known to be
+			b.settle()
+			b.each(list)
+			second.end()
+			b.agrees("b", len(list))
+		})
+	}
+}
+
+// restoreWatch sees an instance ask for its changelogs, and go on.
+type restoreWatch struct {
+	asked  chan struct{} // each time
+	goesOn *gate         // arrived at in the turn after that of the restore
+}
+
+// watchRestore watches the instance that is started next.
+func (b *bench) watchRestore(name string) *restoreWatch {
+	w := &restoreWatch{make(chan struct{}, 1000), newGate()}
+	var begun atomic.Bool
+	b.options = tap{askedBy: func(api kmsg.Key, client string) {
+		if api != kmsg.Fetch || client != b.prefix+"changelogs."+name {
+			return
 		}
-	}}.options()
-	b.start("a", counting(clearing))
-	t.Cleanup(ending.open)
-	list := orders(20)
-	b.publish(list[0])
-	b.settle()
-	old := b.member()
-	ending.shut.Store(true)
-	b.publishAll(list[1:])
-	await(t, ending.arrived, "a transaction is about to end")
-	b.expel(old)
-	restoring, restored := make(chan struct{}), make(chan struct{})
-	fetched, goesOn := sync.OnceFunc(func() { close(restoring) }), sync.OnceFunc(func() { close(restored) })
-	b.options = tap{asked: func(api kmsg.Key) {
-		if api == kmsg.Fetch { // of the changelog: the inputs' offsets are not stable
-			fetched()
+		begun.Store(true)
+		select {
+		case w.asked <- struct{}{}:
+		default: // it waits for long enough
 		}
 	}}.options()
 	b.rehearse = func(_ string, at stream.Point) error {
-		select {
-		case <-restoring:
-			if at == stream.AtPolled { // the turn of the loop in which it restored is over
-				goesOn()
-			}
-		default:
+		if at == stream.AtPolled && begun.Load() {
+			w.goesOn.arrive()
 		}
 		return nil
 	}
-	b.start("b", counting(clearing))
-	await(t, restoring, "the successor reads its predecessor's state")
-	select {
-	case <-restored:
-		t.Fatal("the successor has its state before its predecessor's transaction has ended")
-	case <-time.After(askEvery):
+	return w
+}
+
+// waits says that the restore asks again and again for what the broker holds back. One
+// that has what it came for asks no more, and the next turn begins.
+func (w *restoreWatch) waits(t *testing.T) {
+	t.Helper()
+	for range 4 {
+		select {
+		case <-w.asked:
+		case <-w.goesOn.arrived:
+			t.Fatal("the successor has its state before its predecessor's transaction has ended")
+		case <-time.After(patience):
+			t.Fatal("nobody reads a changelog: the test shows nothing")
+		}
 	}
-	ending.open()
+}
+
+// TestRebalanceWaitsForATurn, guard 8: another member comes while a worker is in the
+// middle of a turn. The worker ends the turn first, or what it has done in it is
+// thrown away, with each member that comes and goes.
+func TestRebalanceWaitsForATurn(t *testing.T) {
+	b := newBench(t)
+	taken, moved := newGate(), newGate()
+	var runs, atEnd, told, joins atomic.Int32
+	b.options = tap{
+		asked: func(api kmsg.Key) {
+			if api == kmsg.JoinGroup && taken.shut.Load() && joins.Add(1) == 2 {
+				moved.arrive() // it has given tasks up, and says so
+			}
+		},
+		answered: func(api kmsg.Key, answer []byte) {
+			if api == kmsg.Heartbeat && errorOf(answer) == kerr.RebalanceInProgress.Code && told.Add(1) == 3 {
+				moved.arrive() // it has not joined for that: it will not before its turn is over
+			}
+		},
+	}.options()
+	hold := taken.at(stream.AtTaken)
+	b.rehearse = func(worker string, at stream.Point) error {
+		if at == stream.AtEnded && taken.shut.Load() {
+			atEnd.CompareAndSwap(0, runs.Load())
+		}
+		return hold(worker, at)
+	}
+	b.start("a", counting(func(c *count, e placedRead, turn *topology.Turn) error {
+		runs.Add(1)
+		return clearing(c, e, turn)
+	}))
+	t.Cleanup(taken.open)
+	b.options, b.rehearse = nil, nil
+	list := orders(20)
+	b.caught(taken, list, "a turn is under way")
+	inHand := runs.Load()
+	b.start("b", counting(clearing))
+	await(t, moved.arrived, "the worker knows of the rebalance")
+	taken.open()
 	b.settle()
 	b.each(list)
+	if n := atEnd.Load(); n != inHand {
+		t.Errorf("%d steps were run until the turn's end, want the %d of the turn: it was thrown away", n, inHand)
+	}
 }
 
 // TestLimitsAreConsistent, guards 3 and 8: a transaction that outlives the

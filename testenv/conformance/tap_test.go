@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"troupe/topology/stream"
 )
 
 // tap sits on an instance's connections and may hold or change what passes:
@@ -105,6 +108,45 @@ func setError(answer []byte, e *kerr.Error) {
 // errorOf reads the error of such an answer.
 func errorOf(answer []byte) int16 { return int16(binary.BigEndian.Uint16(answer[13:])) }
 
+// pulse answers a member's heartbeats in the group's place.
+type pulse struct{ is atomic.Int32 }
+
+const (
+	honest    int32 = iota
+	fine            // whatever the group says
+	rebalance       // for once; then honest
+)
+
+func (p *pulse) answered(answer []byte) {
+	switch {
+	case p.is.Load() == fine:
+		setError(answer, nil)
+	case p.is.CompareAndSwap(rebalance, honest):
+		setError(answer, kerr.RebalanceInProgress)
+	}
+}
+
+// overheard is a client's own log, which a test can wait on: what it does without a
+// word to the broker is said nowhere else.
+type overheard struct {
+	words string
+	heard chan struct{}
+	hear  func()
+}
+
+func overhear(words string) *overheard {
+	o := &overheard{words: words, heard: make(chan struct{})}
+	o.hear = sync.OnceFunc(func() { close(o.heard) })
+	return o
+}
+
+func (o *overheard) Level() kgo.LogLevel { return kgo.LogLevelInfo }
+func (o *overheard) Log(_ kgo.LogLevel, text string, _ ...any) {
+	if strings.Contains(text, o.words) {
+		o.hear()
+	}
+}
+
 // gate holds whoever passes once it is shut, until it is opened for good.
 type gate struct {
 	shut            atomic.Bool
@@ -123,6 +165,16 @@ func (g *gate) pass() {
 	if g.shut.Load() {
 		g.arrive()
 		<-g.opened
+	}
+}
+
+// at passes the gate at a point of an instance's loop.
+func (g *gate) at(point stream.Point) func(string, stream.Point) error {
+	return func(_ string, at stream.Point) error {
+		if at == point {
+			g.pass()
+		}
+		return nil
 	}
 }
 
