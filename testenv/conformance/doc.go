@@ -16,7 +16,7 @@
 //	2 an end that is not a yes is unknown          TestUnknownEnd, TestRefusedEnd, TestFenced, TestHungPredecessor, TestExpelledInTransaction, TestStopInTransaction
 //	3 a failed produce stops the commit            TestFailedProduce, TestTooLarge
 //	4 offsets follow what was polled               TestRegistryDown
-//	5 a transaction of timers alone is fenced      TestStalledTimers
+//	5 a transaction of timers alone is fenced      TestStalledTimers, TestTimersBeforeOffsets
 //	6 positions are explicit, a gap stops          TestTrimmedInput, TestLostInput
 //	7 markers count as read                        TestOutsidersTransactions
 //	8 stable offsets, and timeouts in order        TestCommitInFlight, TestRebalanceWaitsForATurn, TestLimitsAreConsistent, TestRebalance, TestRebalanceInTransaction

@@ -576,6 +576,54 @@ func TestStalledTimers(t *testing.T) {
 	b.each(list)
 }
 
+// TestTimersBeforeOffsets, guard 5: a member has its tasks and their rows, and has
+// not learned yet where it reads from: it has no offset to commit with a timer.
+func TestTimersBeforeOffsets(t *testing.T) {
+	b := newBench(t)
+	service := counting(ringing, topology.Due("ring", onRing))
+	first := b.start("a", service)
+	list := orders(20)
+	b.armed(list)
+	first.end()
+	where := newGate()
+	where.shut.Store(true)
+	b.options = tap{answered: func(api kmsg.Key, _ []byte) {
+		if api == kmsg.OffsetFetch {
+			where.pass()
+		}
+	}}.options()
+	var early atomic.Bool
+	b.rehearse = func(_ string, at stream.Point) error {
+		if at == stream.AtTaken && !closed(where.opened) {
+			early.Store(true)
+		}
+		return nil
+	}
+	b.start("a", service)
+	t.Cleanup(where.open)
+	ran := make(chan error, 1)
+	go func() { ran <- b.clock.Run(t.Context()) }()
+	await(t, where.arrived, "it has its tasks and asks for their offsets")
+	within(50*askEvery, early.Load) // many times as long as a restore takes
+	where.open()
+	if err := <-ran; err != nil {
+		t.Fatal(err)
+	}
+	if early.Load() {
+		t.Error("timers fire in a transaction that has no offset")
+	}
+	b.each(list)
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 // listener is a log that a test can wait on.
 type listener struct {
 	slog.Handler

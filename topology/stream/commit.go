@@ -137,20 +137,28 @@ func (w *worker) assert(x *transaction) func(*kmsg.TxnOffsetCommitRequest) error
 	}
 }
 
-// pin adds the unchanged offset of one of the task's inputs.
+// pin adds the unchanged offset of one of the task's inputs. There is one: fire waits
+// for it.
 func (w *worker) pin(req *kmsg.TxnOffsetCommitRequest, t *task) {
-	for _, topic := range t.set.inputs {
-		at, known := w.positions[partition{topic, t.id.partition}]
-		if !known {
-			continue
-		}
-		p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
-		p.Partition, p.Offset, p.LeaderEpoch = t.id.partition, at, -1
-		rt := kmsg.NewTxnOffsetCommitRequestTopic()
-		rt.Topic, rt.Partitions = topic, append(rt.Partitions, p)
-		req.Topics = append(req.Topics, rt)
+	topic, at, known := w.anchor(t)
+	if !known {
 		return
 	}
+	p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+	p.Partition, p.Offset, p.LeaderEpoch = t.id.partition, at, -1
+	rt := kmsg.NewTxnOffsetCommitRequestTopic()
+	rt.Topic, rt.Partitions = topic, append(rt.Partitions, p)
+	req.Topics = append(req.Topics, rt)
+}
+
+// anchor is an input of the task of which it is known where it is read from.
+func (w *worker) anchor(t *task) (topic string, at int64, known bool) {
+	for _, topic := range t.set.inputs {
+		if at, known := w.positions[partition{topic, t.id.partition}]; known {
+			return topic, at, true
+		}
+	}
+	return "", 0, false
 }
 
 // conclude ends a turn of the loop. A process that is told to stop finishes it: a

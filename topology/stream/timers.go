@@ -164,6 +164,9 @@ func (w *worker) ring(x *transaction, t *task, r *row, tm armed) error {
 
 // readUpTo is the latest deadline, at or after at, that may fire.
 func (w *worker) readUpTo(ctx context.Context, t *task, at, horizon time.Time) (time.Time, error) {
+	if !w.placed(t) {
+		return at.Add(-time.Nanosecond), nil
+	}
 	if w.config.Clock.Settled() {
 		return horizon, nil
 	}
@@ -187,6 +190,19 @@ func (w *worker) readUpTo(ctx context.Context, t *task, at, horizon time.Time) (
 		return horizon, nil
 	}
 	return at.Add(-time.Nanosecond), nil
+}
+
+// placed says whether the group has said where the task's inputs are read from. It
+// gives tasks out before that, and their rows may be restored first: timers that fired
+// in between would commit no offset, and nothing would fence them.
+func (w *worker) placed(t *task) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.positions == nil {
+		return true // a rebuild is in no group, and commits nothing
+	}
+	_, _, known := w.anchor(t)
+	return known
 }
 
 // sample asks for the ends of all inputs at once.
@@ -241,6 +257,9 @@ func (w *worker) lagging(t *task) string {
 func (w *worker) setAlarm() error {
 	var due, leisure time.Time
 	for _, t := range w.tasks {
+		if !w.placed(t) {
+			continue // the loop is woken when it is
+		}
 		at, r, err := t.nextDeadline()
 		if err != nil {
 			return err

@@ -27,6 +27,9 @@ func TestEndThatIsNotKnown(t *testing.T) {
 	}
 	t.Cleanup(client.Close)
 	w.adm, w.positions, w.limits.EndSample = kadm.NewClient(client), map[partition]int64{}, time.Nanosecond
+	for _, topic := range inputs {
+		w.positions[partition{topic, 0}] = 0
+	}
 	between := true
 	cluster.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		if !between {

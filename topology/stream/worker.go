@@ -261,6 +261,7 @@ func (w *worker) startAt(ctx context.Context, offsets map[string]map[int32]kgo.O
 			w.dealtWith(partition{topic, p}, at)
 		}
 	}
+	w.wake() // timers have waited for this
 	return offsets, nil
 }
 
@@ -335,10 +336,19 @@ func (w *worker) once(ctx context.Context) error {
 	for _, t := range w.tasks {
 		t.release()
 	}
-	if !w.told && w.seen > 0 { // only now: a clock must not run past a deadline that it was not told of
+	if !w.told && w.seen > 0 && w.allPlaced() { // only now: a clock must not run past a deadline that it was not told of
 		w.told = w.balancer.unchanged(w.seen, func() { w.ready(true) })
 	}
 	return nil
+}
+
+func (w *worker) allPlaced() bool {
+	for _, t := range w.tasks {
+		if !w.placed(t) {
+			return false
+		}
+	}
+	return true
 }
 
 // rest lets a worker that follows its inputs closely, a record or two at a time,
@@ -446,8 +456,17 @@ func (w *worker) reconcile(ctx context.Context) error {
 		w.effects.resume(t)
 	}
 	w.seen, w.told = change, false
+	w.balancer.unchanged(change, func() { w.leave(owned) })
 	w.metrics.rebalanced(w.plan.service.Name, len(w.tasks))
 	return nil
+}
+
+// leave forgets where the tasks of others are read from: when one comes back, another
+// has moved its offsets on, and timers must not commit them as they were.
+func (w *worker) leave(owned map[taskID]bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.DeleteFunc(w.positions, func(p partition, _ int64) bool { return !owned[taskID{w.plan.bySrc[p.topic].name, p.n}] })
 }
 
 // share is what each of so many tasks may keep in memory.
