@@ -35,7 +35,7 @@ func (l *Limits) Named() []Limit {
 		{"park-attempts", "an input that has parked at each of so many tries is a dead letter", &l.ParkAttempts},
 		{"quarantine-after", "the record that so many ends of the process met is a dead letter, not run; a timer is dropped", &l.QuarantineAfter},
 		{"effects-at-once", "further intents in hand wait for a call to end", &l.EffectsAtOnce},
-		{"effects-in-hand", "further intents wait in their rows; half of so many later they are taken up, as some that may have been called before", &l.EffectsInHand},
+		{"effects-in-hand", "further intents wait in their rows until half of those in hand are answered; a partner is then asked first whether it has carried them out", &l.EffectsInHand},
 		{"effect-attempts", "an effect that cannot tell answers unknown, and a person settles it", &l.EffectAttempts},
 		{"effect-timeout", "the call is given up and tried again", &l.EffectTimeout},
 		{"effect-backoff", "a call that failed is tried again; it grows with each", &l.EffectBackoff},
