@@ -8,27 +8,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
-	"runtime"
 	"testing"
 	"time"
+
+	"troupe/schemas/readtest"
 )
 
 // told is a message of nothing but its envelope.
 type told struct {
 	Envelope `avro:"envelope"`
-}
-
-// tooMuchOf bounds what reading b may allocate: some tens of bytes for each of
-// its own, and what a reader costs that reads nothing.
-func tooMuchOf(b []byte) uint64 { return 1<<20 + 512*uint64(len(b)) }
-
-// allocated is how many bytes f takes from the heap.
-func allocated(f func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
 }
 
 // emptyRegistry knows no schema.
@@ -90,11 +78,11 @@ func FuzzOpen(f *testing.F) {
 			t.Fatalf("a good frame: %v, with the body %x", err, frame.Body)
 		}
 		var m told
-		took := allocated(func() { err = readers[frame.Type].Decode(frame, &m) })
+		took := readtest.Allocated(func() { err = readers[frame.Type].Decode(frame, &m) })
 		if err != nil && !errors.Is(err, ErrBody) {
 			t.Errorf("%s is refused for more than its body: %v", frame.Type, err)
 		}
-		if took > tooMuchOf(value) {
+		if took > readtest.Allowed(value) {
 			t.Errorf("%s: %d bytes took %d of memory", frame.Type, len(value), took)
 		}
 	})
@@ -239,7 +227,7 @@ func FuzzWriterSchema(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			took := allocated(func() {
+			took := readtest.Allocated(func() {
 				var m order
 				_ = typed.Decode(frame, &m)
 				_, _, _ = byName.Decode(frame)
@@ -290,10 +278,10 @@ func FuzzEveryType(f *testing.F) {
 		if err != nil {
 			t.Fatalf("a good frame: %v", err)
 		}
-		if took := allocated(func() { _, _, _ = readers[i].Decode(frame) }); took > tooMuchOf(value) {
+		if took := readtest.Allocated(func() { _, _, _ = readers[i].Decode(frame) }); took > readtest.Allowed(value) {
 			t.Fatalf("%s: %d bytes took %d of memory", frame.Type, len(value), took)
 		}
-		if took := allocated(func() { _, _, _ = w.JSON(t.Context(), value) }); took > 16<<20+2*tooMuchOf(value) {
+		if took := readtest.Allocated(func() { _, _, _ = w.JSON(t.Context(), value) }); took > 16<<20+2*readtest.Allowed(value) {
 			t.Fatalf("%s as JSON: %d bytes took %d of memory", frame.Type, len(value), took)
 		}
 	})

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/twmb/avro"
+
+	"troupe/schemas/readtest"
 )
 
 var rewrite = flag.Bool("rewrite", false, "add golden bytes and sums of newly published files; never changes old ones")
@@ -279,7 +281,7 @@ func TestGenericCodecBelievesNoCount(t *testing.T) {
 		for _, count := range []int64{1 << 30, -(1 << 30), 1 << 24} {
 			value := binary.AppendVarint(append([]byte{0, 0, 0, 0, 1}, body[:i]...), count)
 			value = append(value, body[i+1:]...)
-			took := allocated(func() { _, _, _ = w.JSON(t.Context(), value) }) // what it says is for others to test
+			took := readtest.Allocated(func() { _, _, _ = w.JSON(t.Context(), value) }) // what it says is for others to test
 			if took > 16<<20 {
 				t.Fatalf("count %d at byte %d: %d bytes taken", count, i, took)
 			}

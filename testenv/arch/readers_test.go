@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"troupe/schemas"
+	"troupe/schemas/readtest"
 	"troupe/topology"
 )
 
@@ -101,15 +101,6 @@ func newWire(t testing.TB) (*schemas.Wire, *schemas.Catalogue, *schemas.Registry
 	return schemas.NewWire(c, registry), c, registry
 }
 
-// allocated is how many bytes f takes from the heap.
-func allocated(f func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
-}
-
 // read lets every service that reads the event read it under that version; refused
 // says which errors are in order.
 func (p published) read(t testing.TB, w *schemas.Wire, readers []reader, body []byte, refused func(error) bool) {
@@ -121,11 +112,11 @@ func (p published) read(t testing.TB, w *schemas.Wire, readers []reader, body []
 	}
 	for _, r := range readers {
 		var message any
-		took := allocated(func() { _, message, err = r.decode(frame) })
+		took := readtest.Allocated(func() { _, message, err = r.decode(frame) })
 		if err == nil && message == nil || err != nil && !refused(err) {
 			t.Errorf("%s reads %s: %v, %v", r.who, p.event, message, err)
 		}
-		if took > 1<<20+512*uint64(len(value)) {
+		if took > readtest.Allowed(value) {
 			t.Errorf("%s reads %s: %d bytes took %d of memory", r.who, p.event, len(value), took)
 		}
 	}

@@ -3,7 +3,6 @@ package stream
 import (
 	"bytes"
 	"reflect"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"troupe/schemas"
+	"troupe/schemas/readtest"
 	"troupe/topology"
 )
 
@@ -40,19 +40,6 @@ func rowsOf(t testing.TB) *set {
 	return s
 }
 
-// tooMuchOf bounds what reading b may allocate: some tens of bytes for each of
-// its own, and what a reader costs that reads nothing.
-func tooMuchOf(b []byte) uint64 { return 1<<20 + 512*uint64(len(b)) }
-
-// allocated is how many bytes f takes from the heap.
-func allocated(f func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
-}
-
 // FuzzRow: whatever lies on a changelog is a row or an error, at the cost of its
 // bytes; and what was read can be written and read again.
 func FuzzRow(f *testing.F) {
@@ -77,7 +64,7 @@ func FuzzRow(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := &row{key: "Racme/web-1"}
 		var err error
-		if took := allocated(func() { err = s.decode(r, b) }); took > tooMuchOf(b) {
+		if took := readtest.Allocated(func() { err = s.decode(r, b) }); took > readtest.Allowed(b) {
 			t.Fatalf("%d bytes took %d of memory", len(b), took)
 		}
 		if at, _, gerr := s.glance(b); b != nil && err == nil && (gerr != nil || at.UnixMilli() != r.frame.Deadline && r.frame.Deadline != 0) {
@@ -165,7 +152,7 @@ func FuzzParked(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var p parkedInput
-		if took := allocated(func() { err := s.parked.Decode(b, &p); _ = err }); took > tooMuchOf(b) {
+		if took := readtest.Allocated(func() { err := s.parked.Decode(b, &p); _ = err }); took > readtest.Allowed(b) {
 			t.Fatalf("%d bytes took %d of memory", len(b), took)
 		}
 		_ = p.record()
