@@ -59,9 +59,7 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 	}
 	w.flight.hangar.acquit(x.suspects)
 	w.effects.ended(x.ended)
-	for _, s := range x.started {
-		w.effects.start(s)
-	}
+	w.effects.start(x.started)
 	w.idle = time.Time{}
 	return nil
 }

@@ -211,15 +211,19 @@ func (e *effects) takeUp(l *lane, t *task, key string) (full bool, err error) {
 	return false, nil
 }
 
-// start takes up an intent of a transaction that is committed.
-func (e *effects) start(s startedIntent) {
-	l := e.lane(s.intent.Effect)
-	if l.inHand >= e.worker.limits.EffectsInHand {
-		l.leave(s.task)
-	} else {
-		e.begin(l, s.task, s.key, s.envelope, s.intent, false)
+// start takes up the intents of a transaction that is committed.
+func (e *effects) start(started []startedIntent) {
+	for _, s := range started {
+		l := e.lane(s.intent.Effect)
+		if l.inHand >= e.worker.limits.EffectsInHand {
+			l.leave(s.task)
+		} else {
+			e.begin(l, s.task, s.key, s.envelope, s.intent, false)
+		}
 	}
-	e.tell()
+	if len(started) > 0 {
+		e.tell()
+	}
 }
 
 // begin has an intent carried out as soon as the lane has a slot. One that cannot

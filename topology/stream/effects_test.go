@@ -53,9 +53,7 @@ func TestIntentsWaitInTheirRows(t *testing.T) {
 	if len(x.started) != orders {
 		t.Fatalf("%d intents of %d orders", len(x.started), orders)
 	}
-	for _, s := range x.started {
-		w.effects.start(s)
-	}
+	w.effects.start(x.started)
 	at, full := w.tasks[taskID{"", 0}], func(when string) {
 		t.Helper()
 		if n := len(w.effects.running); n != w.limits.EffectsInHand {
