@@ -9,7 +9,8 @@ import (
 
 // Validate checks services against the estate: every event read has a topic,
 // every fact is published by the topic's owner alone, every inbox knows its
-// writers, and what a set reads is keyed and counted alike.
+// writers, whoever may bury an input owns a topic and so has one for dead letters,
+// and what a set reads is keyed and counted alike.
 func Validate(e Estate, services []Service) error {
 	var errs []error
 	names := map[string]bool{}
@@ -19,11 +20,18 @@ func Validate(e Estate, services []Service) error {
 		}
 		names[s.Name] = true
 		errs = append(errs, e.writers(s)...)
+		if len(s.Sets) > 0 && !e.owns(s.Name) {
+			errs = append(errs, fmt.Errorf("service %s owns no topic of the estate: triage would not read its dead letters; list one with `owner: %s`", s.Name, s.Name))
+		}
 		for _, set := range s.Sets {
 			errs = append(errs, e.copartitioned(s, set)...)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (e Estate) owns(service string) bool {
+	return slices.ContainsFunc(e.Topics, func(t Topic) bool { return t.Owner == service && !t.Foreign })
 }
 
 // writers checks what a service writes.

@@ -633,3 +633,14 @@ func TestCoPartitioning(t *testing.T) {
 		t.Errorf("Validate says %v", err)
 	}
 }
+
+// TestOwnerless: a service that may bury an input, and has no topic of its own and so
+// none for dead letters, is refused.
+func TestOwnerless(t *testing.T) {
+	b := newBench(t)
+	s := counting(clearing, topology.On("PaymentPending", func(*count, placedRead, *topology.Turn) error { return nil }))
+	s.Name, s.Publishes = "loyalty", nil
+	if err := topology.Validate(b.estate, []topology.Service{s}); err == nil || !strings.Contains(err.Error(), "loyalty owns no topic") {
+		t.Errorf("Validate says %v", err)
+	}
+}

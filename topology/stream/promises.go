@@ -39,7 +39,9 @@ func promises(ctx context.Context, c Config, cl *kgo.Client, plans []*plan) erro
 				add(in, kept("retention.ms", l.DedupeWindow, "an input that is sent again, or read after a stop, would be gone within the dedupe-window"))
 			}
 		}
-		add(p.dead, atLeast("max.message.bytes", int64(l.RecordBytes+deadSlack), "a dead letter would not fit, and its input would be tried for ever"))
+		if len(p.sets) > 0 { // a view buries nothing
+			add(p.dead, atLeast("max.message.bytes", int64(l.RecordBytes+deadSlack), "a dead letter would not fit, and its input would be tried for ever"))
+		}
 		for _, topic := range p.topicOf {
 			add(topic, atLeast("max.message.bytes", room, "an output of the size that record-bytes allows would be refused, and its input tried for ever"))
 		}
