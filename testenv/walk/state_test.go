@@ -147,13 +147,18 @@ func (e *estate) put(key string, value []byte) {
 // produce writes a row to the changelog, as a bug or a hand may.
 func (e *estate) produce(key string, value []byte) {
 	e.t.Helper()
+	e.produceTo("payment.state", key, value)
+}
+
+func (e *estate) produceTo(topic, key string, value []byte) {
+	e.t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(e.broker.Brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		e.t.Fatal(err)
 	}
 	defer cl.Close()
-	row := &kgo.Record{Topic: "payment.state", Partition: 0, Key: []byte(key), Value: value}
-	if err := cl.ProduceSync(e.t.Context(), row).FirstErr(); err != nil {
+	r := &kgo.Record{Topic: topic, Partition: 0, Key: []byte(key), Value: value}
+	if err := cl.ProduceSync(e.t.Context(), r).FirstErr(); err != nil {
 		e.t.Fatal(err)
 	}
 }

@@ -25,27 +25,35 @@ func audit(ctx context.Context, c stream.Config) (tally.Report, check.Report, er
 	if err != nil {
 		return tally.Report{}, check.Report{}, err
 	}
-	s, err := scan.New(ctx, scan.Config{Brokers: c.Brokers, Options: c.Options, Prefix: c.Prefix, Topics: check.Topics(c.Estate)})
-	if err != nil {
-		return tally.Report{}, check.Report{}, err
-	}
-	checked, err := check.New(c.Wire, c.Estate, s.Partitions)
-	if err != nil {
-		return tally.Report{}, check.Report{}, err
-	}
-	err = s.Each(ctx, func(r check.Record) error {
-		if err := checked.Add(ctx, r); err != nil {
-			return err
-		}
+	found, err := judge(ctx, c, func(ctx context.Context, r check.Record) error {
 		if strings.HasSuffix(r.Topic, ".inbox") || len(r.Value) == 0 {
 			return nil
 		}
 		return counted.Add(ctx, r.Value)
 	})
-	found := checked.Report()
 	report := counted.Report()
 	report.Invariants = found.Violations
 	return report, found, err
+}
+
+// judge reads every topic once and says what became of the invariants. also is
+// handed each record too.
+func judge(ctx context.Context, c stream.Config, also func(context.Context, check.Record) error) (check.Report, error) {
+	s, err := scan.New(ctx, scan.Config{Brokers: c.Brokers, Options: c.Options, Prefix: c.Prefix, Topics: check.Topics(c.Estate)})
+	if err != nil {
+		return check.Report{}, err
+	}
+	checked, err := check.New(c.Wire, c.Estate, s.Partitions)
+	if err != nil {
+		return check.Report{}, err
+	}
+	err = s.Each(ctx, func(r check.Record) error {
+		if err := checked.Add(ctx, r); err != nil {
+			return err
+		}
+		return also(ctx, r)
+	})
+	return checked.Report(), err
 }
 
 // transactions counts those that this process committed.

@@ -123,6 +123,7 @@ func put(t *testing.T, dir, name, content string) {
 func TestWhatCannotBeReadIsNamed(t *testing.T) {
 	for _, c := range []struct{ file, old, new, want string }{
 		{ordersFile, "order_purchase_timestamp", "bought", ordersFile + ":1: order_purchase_timestamp: there is no such column"},
+		{ordersFile, "order_id", "oid", ordersFile + ":1: order_id: there is no such column"},
 		{ordersFile, "3/3/2025", "33/3/2025", ordersFile + ":2: order_purchase_timestamp: \"33/3/2025"},
 		{itemsFile, ",1,", ",one,", itemsFile + ":2: order_item_id: \"one\" is no number"},
 		{itemsFile, ".", ".00", itemsFile + ":2: price: "},

@@ -58,7 +58,7 @@ func (r *row) bad(column, format string, args ...any) {
 		return
 	}
 	line := 1
-	if i, ok := r.columns[column]; ok {
+	if i, ok := r.columns[column]; ok && i >= 0 { // below zero: no header names it
 		line, _ = r.csv.FieldPos(i)
 	}
 	r.errs = append(r.errs, fmt.Errorf("%s:%d: %s: %s", r.file, line, column, fmt.Sprintf(format, args...)))
