@@ -64,8 +64,15 @@ func TestPromisesThatCannotBeKept(t *testing.T) {
 	} {
 		before := b.configOf(wrong.topic, wrong.key)
 		b.configure(wrong.topic, wrong.key, wrong.value)
-		if why := says(c); !strings.Contains(why, wrong.says) || !strings.Contains(why, b.prefix+wrong.topic) || !strings.Contains(why, "needed is") {
+		why := says(c)
+		if !strings.Contains(why, wrong.says) || !strings.Contains(why, b.prefix+wrong.topic) || !strings.Contains(why, "needed is") {
 			t.Errorf("%s with %s=%s: it says %q", wrong.topic, wrong.key, wrong.value, why)
+		}
+		_, fix, _ := strings.Cut(why, "--entity-name "+b.prefix+wrong.topic+" --add-config "+wrong.key+"=")
+		value, _, _ := strings.Cut(fix, " ")
+		b.configure(wrong.topic, wrong.key, value)
+		if still := says(c); still != "" {
+			t.Errorf("%s with the %s=%s that was proposed: it says %q", wrong.topic, wrong.key, value, still)
 		}
 		b.configure(wrong.topic, wrong.key, before)
 	}

@@ -31,7 +31,7 @@ func promises(ctx context.Context, c Config, cl *kgo.Client, plans []*plan) erro
 	room := int64(l.RecordBytes + recordOverhead)
 	for _, p := range plans {
 		for _, s := range p.sets {
-			add(s.state, need{"cleanup.policy", "compact", func(v string) bool { return v == "compact" },
+			add(s.state, need{"cleanup.policy", "compact", "compact", func(v string) bool { return v == "compact" },
 				"rows would be deleted by age, and a restore would begin without them"})
 			add(s.state, atLeast("delete.retention.ms", stateRetention.Milliseconds(), "tombstones would be gone before a checkpoint has seen them, and closed rows would come back"))
 			add(s.state, atLeast("max.message.bytes", room, "a row of the size that record-bytes allows would be refused, and its input tried for ever"))
@@ -103,13 +103,14 @@ func boundedByBroker(ctx context.Context, adm *kadm.Client, l Limits) error {
 
 // need is what a topic's configuration must be.
 type need struct {
-	key, want string
-	is        func(value string) bool
-	why       string
+	key, want, set string // set is a value that will do
+	is             func(value string) bool
+	why            string
 }
 
 func atLeast(key string, n int64, why string) need {
-	return need{key, "at least " + strconv.FormatInt(n, 10), func(v string) bool {
+	least := strconv.FormatInt(n, 10)
+	return need{key, "at least " + least, least, func(v string) bool {
 		have, err := strconv.ParseInt(v, 10, 64)
 		return err != nil || have >= n
 	}, why}
@@ -148,7 +149,8 @@ func fulfil(ctx context.Context, c Config, adm *kadm.Client, needs map[string][]
 			if !known || compacted || n.is(value) {
 				continue
 			}
-			errs = append(errs, fmt.Errorf("topic %s has %s=%s, needed is %s: %s", t.Name, n.key, value, n.want, n.why))
+			errs = append(errs, fmt.Errorf("topic %s has %s=%s, needed is %s: %s; kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config %s=%s mends it",
+				t.Name, n.key, value, n.want, n.why, t.Name, n.key, n.set))
 		}
 	}
 	return errors.Join(errs...)
