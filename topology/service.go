@@ -218,7 +218,10 @@ func Asked[S, E any](message string, step func(*S, E, *Turn) error) Step[S] {
 	return Step[S]{onMessage(OnRequest, message, step)}
 }
 
-// Due reacts to a timer that the set armed with Turn.At.
+// Due reacts to a timer that the set armed with Turn.At. It fires once every input of
+// its partition up to the deadline was read, or hold-timers have passed: what has
+// not come by then may be late, not missing. A timer is no record: a step that does
+// not return nil or Drop is logged and counted, and its timer is gone.
 func Due[S any](timer string, step func(*S, *Turn) error) Step[S] {
 	return Step[S]{Handler{
 		Trigger: OnTimer, Name: timer,
@@ -268,11 +271,13 @@ func SharedStep[B, E any](message string, step func(*B, E, *Turn) error) Handler
 	return h
 }
 
-// Repeat says how an effect survives being asked for twice.
+// Repeat declares how an effect survives being asked for twice. It binds the
+// effect's author: the runtime asks again after every error and every restart, and
+// says so (Call.Again).
 type Repeat int
 
-// The ways. What is unknown and neither keyed nor looked up ends as Unknown,
-// which a person settles.
+// The ways. An effect that can neither name a key nor look up answers that the outcome
+// is unknown when it is asked again, and a person settles it.
 const (
 	ByKey    Repeat = iota + 1 // the other side knows our idempotency key: ask again
 	ByLookup                   // ask the other side first whether it has it
@@ -297,7 +302,7 @@ type Call struct {
 	// Again is true when an earlier attempt may have reached the other side:
 	// after a crash, a time-out, a broken connection.
 	Again    bool
-	Last     bool             // it was tried often enough: answer Unknown rather than fail, and be called again
+	Last     bool             // it was tried often enough: an answer, such as unknown, ends it; an error does not, and it is called again
 	Envelope schemas.Envelope // of the fact that asked: tenant, order, correlation
 	Key      string
 	Now      time.Time

@@ -115,7 +115,8 @@ func (t *Turn) AskAs(inbox, key string, request schemas.Message, discriminator .
 
 // Intend asks for an effect. Its outcome comes back to the same row as the
 // message that the effect declares. The discriminator tells it from other
-// intents of the same effect in this row, and so makes the idempotency key.
+// intents of the same effect in this row, and so makes the idempotency key: one that
+// was used before is a defect.
 func (t *Turn) Intend(effect string, request any, discriminator string) {
 	t.out.Intents = append(t.out.Intents, Intent{Effect: effect, Discriminator: discriminator, Request: request})
 }
@@ -134,7 +135,9 @@ func (t *Turn) Disarm(name, discriminator string) {
 	t.out.Timers = append(t.out.Timers, Timer{Name: name, Discriminator: discriminator})
 }
 
-// End says that the row is no longer needed: it is deleted, with its timers.
+// End says that the row is no longer needed: it is deleted, with its timers, with
+// what it remembers of its inputs, and with its intents: an answer that is yet to
+// come finds no row that has asked for it, and is dropped.
 func (t *Turn) End() { t.out.Ends = true }
 
 // typeOf is the event's name: what its envelope says, else its Go type's name.

@@ -10,7 +10,7 @@ import (
 // Validate checks services against the estate: every event read has a topic,
 // every fact is published by the topic's owner alone, every inbox knows its
 // writers, whoever may bury an input owns a topic and so has one for dead letters,
-// and what a set reads is keyed and counted alike.
+// every inbox that is read is listed, and what a set reads is keyed and counted alike.
 func Validate(e Estate, services []Service) error {
 	var errs []error
 	names := map[string]bool{}
@@ -25,6 +25,7 @@ func Validate(e Estate, services []Service) error {
 		}
 		for _, set := range s.Sets {
 			errs = append(errs, e.copartitioned(s, set)...)
+			errs = append(errs, e.inbox(s, set)...)
 		}
 	}
 	return errors.Join(errs...)
@@ -59,6 +60,23 @@ func (e Estate) writers(s Service) []error {
 		}
 	}
 	return errs
+}
+
+// inbox checks that the inbox of a set that reads one is listed: as that of its own
+// answers too, which it writes itself.
+func (e Estate) inbox(s Service, set Set) []error {
+	name := s.Full(set)
+	i := slices.IndexFunc(e.Inboxes, func(in Inbox) bool { return in.Name == name })
+	for _, h := range set.Handlers {
+		switch {
+		case h.Trigger != OnRequest && h.Trigger != OnOutcome:
+		case i < 0:
+			return []error{fmt.Errorf("set %s takes %s in its inbox, which the estate does not list: nobody would judge it; list it under inboxes", name, h.Name)}
+		case h.Trigger == OnOutcome && !slices.Contains(e.Inboxes[i].Writers, s.Name):
+			return []error{fmt.Errorf("set %s takes the outcome %s in its inbox, but %s is not among the inbox's writers", name, h.Name, s.Name)}
+		}
+	}
+	return nil
 }
 
 // copartitioned checks that the public topics of a set are keyed alike and have

@@ -37,7 +37,8 @@ func Park(after time.Duration, format string, args ...any) error {
 }
 
 // Poison says that the record can never be used: it goes to the service's dead
-// letters at once, byte for byte, and its key flows on.
+// letters at once, byte for byte, and its key flows on. An outcome's intent is
+// settled with it: what the world has done is done.
 func Poison(format string, args ...any) error {
 	return &verdict{kind: poison, why: fmt.Sprintf(format, args...)}
 }

@@ -74,6 +74,7 @@ type bench struct {
 	dirs     map[string]string
 	teams    int // that write schemas of their own
 	limits   stream.Limits
+	workers  int // of a service; 0 for as many as by default
 
 	// of the instances that are started next
 	options  []kgo.Opt
@@ -172,11 +173,12 @@ func (b *bench) sweep() {
 
 // instance is one running process's worth of services.
 type instance struct {
-	b      *bench
-	runner *stream.Runner
-	store  *table.Store
-	stop   context.CancelFunc
-	done   chan error
+	b       *bench
+	runner  *stream.Runner
+	metrics *prometheus.Registry
+	store   *table.Store
+	stop    context.CancelFunc
+	done    chan error
 }
 
 // start runs services as an instance; one started again finds its directory.
@@ -195,9 +197,10 @@ func (b *bench) start(name string, services ...topology.Service) *instance {
 	} else if log == nil {
 		log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
+	metrics := prometheus.NewRegistry()
 	c := stream.Config{
 		Brokers: b.brokers, Prefix: b.prefix, Options: b.options, Instance: name, Estate: b.estate, Wire: b.wire, Clock: b.clock, Store: store,
-		Log: log.With("instance", name), Metrics: stream.NewMetrics(prometheus.NewRegistry()), Limits: b.limits, Rehearse: b.rehearse,
+		Log: log.With("instance", name), Metrics: stream.NewMetrics(metrics), Limits: b.limits, Workers: b.workers, Rehearse: b.rehearse,
 	}
 	if b.quick != nil {
 		c.Clock = b.quick
@@ -215,7 +218,7 @@ func (b *bench) start(name string, services ...topology.Service) *instance {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	i := &instance{b: b, runner: runner, store: store, stop: stop, done: make(chan error, 1)}
+	i := &instance{b: b, runner: runner, metrics: metrics, store: store, stop: stop, done: make(chan error, 1)}
 	go func() { i.done <- runner.Run(ctx) }()
 	b.t.Cleanup(i.end)
 	return i

@@ -318,6 +318,58 @@ func TestEffectAcrossACrash(t *testing.T) {
 	}
 }
 
+// TestTasksAreCounted: the tasks that a process says it has are those of all its
+// workers, and none once it has stopped.
+func TestTasksAreCounted(t *testing.T) {
+	b := newBench(t)
+	b.workers = 2
+	i := b.start("a", counting(clearing))
+	tasks := func() (n int) {
+		families, err := i.metrics.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				if f.GetName() == "troupe_tasks" {
+					n += int(m.GetGauge().GetValue())
+				}
+			}
+		}
+		return n
+	}
+	b.until("every task is somebody's", func() bool { return tasks() == partitions })
+	b.publish("web-1")
+	b.settle()
+	if n := tasks(); n != partitions {
+		t.Errorf("%d tasks, want %d", n, partitions)
+	}
+	i.end()
+	if n := tasks(); n != 0 {
+		t.Errorf("%d tasks after the end", n)
+	}
+}
+
+// TestUsedDiscriminator: a step that asks the world under a name whose outcome has come
+// before is a defect. The world would repeat its old answer, and the call be lost
+// without a word.
+func TestUsedDiscriminator(t *testing.T) {
+	b := newBench(t)
+	var calls atomic.Int32
+	b.start("a", asking(func(context.Context, topology.Call, request) (fraudScored, error) {
+		calls.Add(1)
+		return fraudScored{Decision: "CLEAR", Score: 1}, nil
+	}, onScored))
+	b.publish("web-1")
+	b.until("the outcome has come", func() bool { return len(b.scores()) == 1 })
+	b.publishAs("web-1", "another")
+	b.settle()
+	dead := b.read("fraud.dead")
+	if calls.Load() != 1 || len(dead) != 1 || !strings.Contains(headerOf(dead[0], "dead.detail"), "has had its outcome") {
+		t.Errorf("%d calls and %d dead letters, want 1 and 1 that says why", calls.Load(), len(dead))
+	}
+}
+
 // TestSilentPartner: a partner answers nobody while far more is asked of it than
 // may be in hand, and the process is started anew in between. What waits in the rows is
 // taken up when the partner answers again, each once, and never more at once than
@@ -642,5 +694,20 @@ func TestOwnerless(t *testing.T) {
 	s.Name, s.Publishes = "loyalty", nil
 	if err := topology.Validate(b.estate, []topology.Service{s}); err == nil || !strings.Contains(err.Error(), "loyalty owns no topic") {
 		t.Errorf("Validate says %v", err)
+	}
+}
+
+// TestInboxIsListed: a set that takes answers in an inbox that the estate does not
+// list, or in which it may not write, is refused.
+func TestInboxIsListed(t *testing.T) {
+	b := newBench(t)
+	s := asking(nil, onScored)
+	for want, inboxes := range map[string][]topology.Inbox{
+		"does not list": nil, "not among": {{Name: "fraud", Writers: []string{"payment"}}},
+	} {
+		b.estate.Inboxes = inboxes
+		if err := topology.Validate(b.estate, []topology.Service{s}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("with %v Validate says %v", inboxes, err)
+		}
 	}
 }

@@ -132,12 +132,12 @@ func (w *worker) decodeDead(t *task, r *kgo.Record, h *handler, in *input) error
 // judge acts on a step's verdict.
 func (w *worker) judge(x *transaction, in *input, err error, attempts int32) error {
 	if err == nil {
-		w.breaker.count(false)
+		w.breaker.count(false, nil)
 		return nil
 	}
 	var defect errDefect
 	after, parked := topology.Parked(err)
-	w.breaker.count(errors.As(err, &defect))
+	w.breaker.count(errors.As(err, &defect), err)
 	switch {
 	case err == nil:
 		return nil
@@ -170,7 +170,7 @@ func (w *worker) settle(x *transaction, in *input) error {
 		return nil
 	}
 	x.touch(in.task, in.row)
-	in.row.frame.take(in.outcome)
+	in.row.frame.take(in.outcome, in.task.set.remember)
 	x.ended = append(x.ended, in.outcome)
 	return w.restage(x, in.task, in.row)
 }
@@ -339,12 +339,16 @@ func (w *worker) parkAgain(x *transaction, t *task, r *row, n int64, p *parkedIn
 // breaker stops a service whose inputs fail in numbers: a bad deploy must not
 // dead-letter the day. What never reaches a step is not counted: it tells of whoever
 // wrote it, who could otherwise stop every service that reads his topic.
-type breaker struct{ inputs, defects int }
+type breaker struct {
+	inputs, defects int
+	latest          error // of the defects
+}
 
-func (b *breaker) count(defect bool) {
+func (b *breaker) count(defect bool, err error) {
 	b.inputs++
 	if defect {
 		b.defects++
+		b.latest = err
 	}
 }
 
@@ -355,7 +359,7 @@ func (e errStopService) Error() string { return e.why }
 
 func (b *breaker) check(l Limits) error {
 	if b.defects >= l.BreakerMinimum && float64(b.defects) > l.BreakerShare*float64(b.inputs) {
-		return errStopService{fmt.Sprintf("%d of the last %d inputs failed by defects: the service stops before it dead-letters the rest", b.defects, b.inputs)}
+		return errStopService{fmt.Sprintf("%d of the last %d inputs failed by defects: the service stops before it dead-letters the rest; the latest: %v", b.defects, b.inputs, b.latest)}
 	}
 	if b.inputs >= l.BreakerWindow {
 		*b = breaker{}

@@ -127,9 +127,17 @@ func (f *frame) inHand(id string) bool {
 	return slices.ContainsFunc(f.Intents, func(in intent) bool { return in.ID == id })
 }
 
-// take removes an intent that has its outcome.
-func (f *frame) take(id string) {
+// take removes an intent that has its outcome. It is remembered like an input: asked
+// for under the same ID again, the world would repeat its old answer.
+func (f *frame) take(id string, limit int) {
 	f.Intents = slices.DeleteFunc(f.Intents, func(in intent) bool { return in.ID == id })
+	f.remember(contentOf(id, nil), limit)
+}
+
+// answered reports whether an intent had its outcome before.
+func (f *frame) answered(id string) bool {
+	had, _ := f.seen(contentOf(id, nil))
+	return had
 }
 
 // adopt takes from an input what the row's outputs inherit, where it has none.

@@ -38,7 +38,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		deadLetters:  counter("dead_letters_total", "Inputs that could not be used.", "service", "cause"),
 		rebuilds:     counter("session_rebuilds_total", "Sessions that were dropped and built anew.", "service"),
 		rebalances:   counter("rebalances_total", "Assignments that changed.", "service"),
-		tasks:        gauge("tasks", "Tasks that are assigned and restored.", "service"),
+		tasks:        gauge("tasks", "Tasks that are assigned and restored.", "service", "worker"),
 		effects:      counter("effect_outcomes_total", "Calls to the world by outcome.", "effect", "outcome"),
 		lateness:     histogram("timer_lateness_seconds", "Business time from a deadline to its step.", prometheus.ExponentialBuckets(0.01, 4, 10), "service"),
 		restores:     histogram("state_restore_seconds", "Time to restore a task.", slow, "set"),
@@ -101,9 +101,11 @@ func (m *Metrics) dead(service, cause string) { m.deadLetters.WithLabelValues(se
 func (m *Metrics) rebuilt(service string)     { m.rebuilds.WithLabelValues(service).Inc() }
 func (m *Metrics) undecodable(view string)    { m.undecoded.WithLabelValues(view).Inc() }
 
-func (m *Metrics) rebalanced(service string, tasks int) {
-	m.rebalances.WithLabelValues(service).Inc()
-	m.tasks.WithLabelValues(service).Set(float64(tasks))
+func (m *Metrics) rebalanced(service string) { m.rebalances.WithLabelValues(service).Inc() }
+
+// has says how many tasks are in a worker's hands.
+func (m *Metrics) has(service, worker string, tasks int) {
+	m.tasks.WithLabelValues(service, worker).Set(float64(tasks))
 }
 
 func (m *Metrics) effect(name string, err error) {

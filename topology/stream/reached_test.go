@@ -155,7 +155,7 @@ func TestBreaker(t *testing.T) {
 		var b breaker
 		var err error
 		for n, is := range c.inputs {
-			b.count(is == '-')
+			b.count(is == '-', nil)
 			if is == '-' {
 				err = b.check(l)
 			}

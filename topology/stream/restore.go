@@ -211,7 +211,7 @@ func (r *restoring) apply(records []*kgo.Record) error {
 				return newer(t, string(rec.Key), err)
 			}
 			if err != nil { // it harms its own key alone: inputs of it become dead letters that say so
-				r.log.Error("a row on the changelog is damaged", "topic", rec.Topic, "partition", rec.Partition, "offset", rec.Offset, "key", change.Key[1:], "error", err)
+				r.log.Error("a row on the changelog is damaged: unless a later record of its key follows, its inputs become dead letters until `troupe state rebuild` makes it anew", "topic", rec.Topic, "partition", rec.Partition, "offset", rec.Offset, "key", change.Key[1:], "error", err)
 			}
 		}
 		if change.WasHand = r.hand[change.Key]; change.WasHand != change.IsHand {

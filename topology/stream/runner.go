@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -98,7 +99,7 @@ func (r *Runner) connect(ctx context.Context) error {
 		}
 		for n := range c.Workers {
 			w := &worker{
-				name: fmt.Sprintf("%s.%s.%d", p.service.Name, c.Instance, n), config: c, limits: c.Limits, plan: p, wire: wire,
+				name: fmt.Sprintf("%s.%s.%d", p.service.Name, c.Instance, n), number: strconv.Itoa(n), config: c, limits: c.Limits, plan: p, wire: wire,
 				outbox: r.outbox, log: c.Log.With("service", p.service.Name, "worker", n), metrics: c.Metrics,
 			}
 			w.flight = r.hangar.flight(len(r.workers), p.service.Name)

@@ -142,7 +142,7 @@ func (w *worker) step(x *transaction, in *input, r *row) error {
 		}
 		t.Cause.Envelope.CorrelationID = orElse(t.Cause.Envelope.CorrelationID, r.frame.Correlation)
 		if in.outcome != "" {
-			r.frame.take(in.outcome)
+			r.frame.take(in.outcome, in.task.set.remember)
 		} else {
 			r.frame.remember(in.digest, in.task.set.remember)
 		}
@@ -256,6 +256,9 @@ func (w *worker) intents(in *input, r *row, intents []topology.Intent) ([]starte
 		id := schemas.FactID("intent", w.plan.service.Name, i.Effect, in.key, i.Discriminator)
 		if slices.ContainsFunc(r.frame.Intents, func(have intent) bool { return have.ID == id }) {
 			return nil, fmt.Errorf("intent %s/%s is already in hand: give it another discriminator", i.Effect, i.Discriminator)
+		}
+		if r.frame.answered(id) {
+			return nil, fmt.Errorf("intent %s/%s has had its outcome, and the world would repeat it: give it another discriminator", i.Effect, i.Discriminator)
 		}
 		made := intent{ID: id, Effect: i.Effect, Discriminator: i.Discriminator, Request: request, CauseID: in.turn.Cause.Envelope.ID, At: in.turn.Now.UnixMilli()}
 		r.frame.Intents = append(r.frame.Intents, made)

@@ -156,7 +156,7 @@ func (w *worker) ring(x *transaction, t *task, r *row, tm armed) error {
 	}
 	// A timer has no record to bury; what it should have done is said aloud and
 	// counted, and the breaker stops a service whose timers all fail.
-	w.breaker.count(true)
+	w.breaker.count(true, err)
 	w.log.Error("a timer's step failed", "timer", tm.Name, "key", key, "deadline", at, "error", err)
 	w.metrics.dead(w.plan.service.Name, causeDefect)
 	return w.breaker.check(w.limits)

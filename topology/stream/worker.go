@@ -22,6 +22,7 @@ import (
 // chain of requests that cannot be pipelined: more throughput is more workers.
 type worker struct {
 	name    string
+	number  string // among the process's workers of the service
 	config  Config
 	limits  Limits
 	plan    *plan
@@ -149,6 +150,7 @@ func (w *worker) serve(ctx context.Context) (err error) {
 			}
 			err = errors.Join(err, terr)
 		}
+		w.metrics.has(w.plan.service.Name, w.number, 0)
 		w.session.CloseAllowingRebalance() // a plain Close hangs where a rebalance waits for us
 	}()
 	for ctx.Err() == nil {
@@ -225,6 +227,7 @@ func (w *worker) lose(context.Context, *kgo.Client, map[string][]int32) {
 // certain. The session stays: leaving the group would move tasks about for
 // nothing. The next turn of the loop restores the tasks that are still ours.
 func (w *worker) reload(ctx context.Context) error {
+	w.metrics.has(w.plan.service.Name, w.number, 0)
 	for id, t := range w.tasks {
 		w.effects.forget(t)
 		if err := t.table.Abandon(); err != nil {
@@ -457,7 +460,8 @@ func (w *worker) reconcile(ctx context.Context) error {
 	}
 	w.seen, w.told = change, false
 	w.balancer.unchanged(change, func() { w.leave(owned) })
-	w.metrics.rebalanced(w.plan.service.Name, len(w.tasks))
+	w.metrics.rebalanced(w.plan.service.Name)
+	w.metrics.has(w.plan.service.Name, w.number, len(w.tasks))
 	return nil
 }
 
