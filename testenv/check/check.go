@@ -205,7 +205,7 @@ func (c *Checker) take(in input) {
 	}
 	topic, public := c.public(in.Topic)
 	if !public {
-		if answers[in.Type] {
+		if IsOutcome(in.Type) {
 			c.answer(in)
 		}
 		return
@@ -319,8 +319,11 @@ func (c *Checker) number(in input) {
 	c.rows[key] = n
 }
 
-// answers are the outcomes of effects.
-var answers = map[string]bool{
+// IsOutcome reports whether a message is the outcome of an effect, of which an intent
+// has one.
+func IsOutcome(typ string) bool { return outcomes[typ] }
+
+var outcomes = map[string]bool{
 	"FraudScored": true, "TenderOpened": true, "CaptureAnswered": true, "VoidAnswered": true, "RefundAnswered": true,
 	"WarehouseAnswered": true, "ErpBookingAnswered": true, "ErpBillingAnswered": true, "MailAnswered": true,
 }

@@ -318,6 +318,30 @@ func TestEffectAcrossACrash(t *testing.T) {
 	}
 }
 
+// TestSentAgain: a dead letter that is copied to the set's replay topic once its cause is
+// mended is taken like any input, once.
+func TestSentAgain(t *testing.T) {
+	b := newBench(t)
+	var mended atomic.Bool
+	b.start("a", counting(func(c *count, e placedRead, turn *topology.Turn) error {
+		if !mended.Load() {
+			return topology.Poison("not yet")
+		}
+		return clearing(c, e, turn)
+	}))
+	b.publish("web-1")
+	b.until("it is buried", func() bool { return len(b.read("fraud.dead")) == 1 })
+	mended.Store(true)
+	dead := b.read("fraud.dead")[0]
+	again := func() *kgo.Record { return &kgo.Record{Partition: dead.Partition, Key: dead.Key, Value: dead.Value} }
+	b.sendTo("fraud.replay", again(), again())
+	b.settle()
+	b.each([]string{"web-1"})
+	if n := len(b.read("fraud.dead")); n != 1 {
+		t.Errorf("%d dead letters, want the first alone", n)
+	}
+}
+
 // TestTasksAreCounted: the tasks that a process says it has are those of all its
 // workers, and none once it has stopped.
 func TestTasksAreCounted(t *testing.T) {
