@@ -113,6 +113,11 @@ func InboxTopic(inbox string) string { return inbox + ".inbox" }
 // DeadTopic holds a service's dead letters.
 func DeadTopic(service string) string { return service + ".dead" }
 
+// TimerSource names a timer where a dead letter names its source's topic.
+func TimerSource(set, name, discriminator, key string) string {
+	return fmt.Sprintf("timer %s/%s of %s, key %s", name, discriminator, set, key)
+}
+
 // Full is the set's name with its service's: "inventory.stock".
 func (s Service) Full(set Set) string {
 	if set.Name == "" {

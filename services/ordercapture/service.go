@@ -1,7 +1,6 @@
 package ordercapture
 
 import (
-	"fmt"
 	"time"
 
 	"troupe/schemas"
@@ -185,7 +184,7 @@ func onEarly(o *Order, t *topology.Turn) error {
 	if o.Early == nil {
 		return topology.Drop("the order has come")
 	}
-	return fmt.Errorf("%s wishes to cancel order %s, which nobody has placed for %v", o.Early.RequestedBy, t.Cause.Key, cancelPatience)
+	return topology.Poison("%s wishes to cancel order %s, which nobody has placed for %v", o.Early.RequestedBy, t.Cause.Key, cancelPatience)
 }
 
 func onCancel(o *Order, e cancel, t *topology.Turn) error {

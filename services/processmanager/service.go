@@ -232,7 +232,7 @@ func onOrphan(f *Flow, t *topology.Turn) error {
 	if f.Definition != "" {
 		return topology.Drop("the flow has begun")
 	}
-	return fmt.Errorf("for %v events have come of flow %s, whose order nobody has placed", orphanPatience, t.Cause.Key)
+	return topology.Poison("for %v events have come of flow %s, whose order nobody has placed", orphanPatience, t.Cause.Key)
 }
 
 func onPosition(p *Positions, e position, t *topology.Turn) error {

@@ -2,7 +2,6 @@ package shipment
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"troupe/schemas"
@@ -232,5 +231,5 @@ func onWaited(f *Fulfilment, _ *topology.Turn) error {
 	if n+m == 0 {
 		return topology.Drop("nothing waits any more")
 	}
-	return fmt.Errorf("after %v: %d reports of the warehouse wait for an order, %d of the carrier for a dispatch", patience, n, m)
+	return topology.Poison("after %v: %d reports of the warehouse wait for an order, %d of the carrier for a dispatch", patience, n, m)
 }

@@ -136,12 +136,15 @@ func TestQuarantine(t *testing.T) {
 	var buried []string
 	for _, r := range b.read("fraud.dead") {
 		buried = append(buried, string(r.Key)+" "+headerOf(r, "dead.cause")+" "+headerOf(r, "dead.attempts"))
+		if timer := strings.HasPrefix(headerOf(r, "dead.topic"), "timer ring/"); timer && r.Value == nil {
+			continue
+		}
 		if !slices.Equal(r.Value, b.framed(strings.TrimPrefix(string(r.Key), "acme/"))) {
 			t.Errorf("%s: the record was changed", r.Key)
 		}
 	}
 	slices.Sort(buried)
-	if want := []string{"acme/exits quarantine 3", "acme/overflows quarantine 3"}; !slices.Equal(buried, want) {
+	if want := []string{"acme/exits quarantine 3", "acme/overflows quarantine 3", "acme/rings quarantine 3"}; !slices.Equal(buried, want) {
 		t.Errorf("dead letters %q, want %q", buried, want)
 	}
 }
@@ -173,7 +176,7 @@ func (b *bench) runChild(place string, facts int) (done bool) {
 	for {
 		select {
 		case <-tick.C:
-			if !done && b.consumed("fraud", "orders") && strings.Contains(log.String(), "a timer is dropped") {
+			if !done && b.consumed("fraud", "orders") && strings.Contains(log.String(), "timer ring/") {
 				done = true
 				_ = stdin.Close()
 			}

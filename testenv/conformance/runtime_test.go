@@ -342,6 +342,30 @@ func TestSentAgain(t *testing.T) {
 	}
 }
 
+// TestTimerIsBuried: a timer whose step fails leaves a dead letter that says which it
+// was, whose, and why; other timers ring.
+func TestTimerIsBuried(t *testing.T) {
+	b := newBench(t)
+	service := counting(func(_ *count, _ placedRead, turn *topology.Turn) error {
+		turn.At(turn.Now, "ring", "")
+		return nil
+	}, topology.Due("ring", func(c *count, turn *topology.Turn) error {
+		if turn.Cause.Key == "acme/web-1" {
+			return errors.New("out of tune")
+		}
+		return clearing(c, placedRead{}, turn)
+	}))
+	b.start("a", service)
+	b.publishAll(orders(3))
+	b.settle()
+	b.each([]string{"web-0", "web-2"})
+	dead := b.read("fraud.dead")
+	if len(dead) != 1 || string(dead[0].Key) != "acme/web-1" || headerOf(dead[0], "dead.order") != "web-1" ||
+		headerOf(dead[0], "dead.topic") != "timer ring/ of fraud, key acme/web-1" || headerOf(dead[0], "dead.detail") != "out of tune" {
+		t.Errorf("dead letters %v, want one that names the timer", dead)
+	}
+}
+
 // TestTasksAreCounted: the tasks that a process says it has are those of all its
 // workers, and none once it has stopped.
 func TestTasksAreCounted(t *testing.T) {

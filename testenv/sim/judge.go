@@ -120,9 +120,12 @@ func (j *judge) written(r *record) {
 }
 
 // expected dead letters are those that follow from what the world was told to do:
-// an ERP that does not answer to the last, and what comes after the probe's end.
+// an ERP that does not answer to the last, word of an order or parcel that nobody knows
+// of, and what comes after the probe's end.
 func expected(d *topology.DeadLetter) bool {
-	return d.Service == "invoicing" && d.Cause == "poison" && strings.HasPrefix(d.Detail, "the ERP does not bill") ||
+	timer, _, _ := strings.Cut(strings.TrimPrefix(d.Topic, "timer "), "/")
+	return d.Cause == "poison" && slices.Contains([]string{"early-cancel", "waiting", "orphan"}, timer) ||
+		d.Service == "invoicing" && d.Cause == "poison" && strings.HasPrefix(d.Detail, "the ERP does not bill") ||
 		d.Service == "probe" && d.Cause == "attempts"
 }
 
@@ -215,18 +218,6 @@ func (j *judge) rings(s *service, x *stage, in *input) {
 				j.say(deadlineLast, "%s rings %s of %s at %v, and has not read %s", in.task.name, in.turn.Cause.Timer, in.key, in.turn.Now, names([]*record{r}))
 			}
 		}
-	}
-}
-
-// saidAloud are the timers whose steps fail in order to be heard: word came of an
-// order, or of a parcel, that nobody knows of.
-var saidAloud = []string{"early-cancel", "orphan", "waiting"}
-
-// timerFailed hears of a timer's step that failed: it has no record to bury.
-func (j *judge) timerFailed(service, timer, key string, err error) {
-	j.sim.say(service, "cannot ring", timer, "of", key, err)
-	if !slices.Contains(saidAloud, timer) {
-		j.say(noDefect, "%s cannot ring %s of %s: %v", service, timer, key, err)
 	}
 }
 

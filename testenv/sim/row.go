@@ -155,8 +155,10 @@ func (f *frame) inHand(id string) bool {
 	return slices.ContainsFunc(f.Intents, func(in intent) bool { return in.ID == id })
 }
 
-func (f *frame) take(id string) {
+// take removes an intent that has its outcome, and remembers it.
+func (f *frame) take(id string, limit int) {
 	f.Intents = slices.DeleteFunc(f.Intents, func(in intent) bool { return in.ID == id })
+	f.remember(contentOf(id, nil), limit)
 }
 
 // adopt takes from an input what the row's outputs inherit, where it has none.

@@ -318,7 +318,7 @@ func (s *service) ring(x *stage, t *task, r *row, until time.Time) {
 		s.sim.say(s.plan.Name, "rings", tm.Name, tm.Discriminator, "of", key)
 		s.sim.judge.rings(s, x, in)
 		if err := s.run(x, in); err != nil && !topology.Dropped(err) {
-			s.sim.judge.timerFailed(s.plan.Name, tm.Name, key, err)
+			s.buryTimer(x, t, r, tm, err)
 		}
 	}
 }

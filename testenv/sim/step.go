@@ -159,7 +159,7 @@ func (s *service) settle(x *stage, in *input) {
 		return
 	}
 	x.touch(in.task, r)
-	r.frame.take(in.outcome)
+	r.frame.take(in.outcome, in.task.set.Remember)
 	in.task.restage(r)
 	x.ended = append(x.ended, in.outcome)
 }
@@ -245,6 +245,19 @@ func (s *service) bury(x *stage, r *record, cause string, err error, attempts in
 	})
 }
 
+// buryTimer is bury for a timer.
+func (s *service) buryTimer(x *stage, t *task, r *row, tm armed, err error) {
+	key := cmp.Or(r.frame.RecordKey, r.key[1:])
+	source := &record{key: key}
+	source.topic, source.n, source.offset = topology.TimerSource(t.set.full, tm.Name, tm.Discriminator, r.key[1:]), t.n, tm.At
+	source.envelope.Order = r.frame.Order
+	cause := "defect"
+	if topology.Poisoned(err) {
+		cause = "poison"
+	}
+	s.bury(x, source, cause, err, 1)
+}
+
 // errDefect wraps an error of a step that is no verdict.
 type errDefect struct{ error }
 
@@ -307,7 +320,7 @@ func (s *service) step(x *stage, in *input, r *row) error {
 		}
 		t.Cause.Envelope.CorrelationID = cmp.Or(t.Cause.Envelope.CorrelationID, r.frame.Correlation)
 		if in.outcome != "" {
-			r.frame.take(in.outcome)
+			r.frame.take(in.outcome, in.task.set.Remember)
 		} else {
 			r.frame.remember(in.digest, in.task.set.Remember)
 		}
@@ -411,6 +424,9 @@ func (s *service) intend(in *input, r *row, i topology.Intent) (call, error) {
 	id := schemas.FactID("intent", s.plan.Name, i.Effect, in.key, i.Discriminator)
 	if r.frame.inHand(id) {
 		return call{}, fmt.Errorf("intent %s/%s is already in hand: give it another discriminator", i.Effect, i.Discriminator)
+	}
+	if had, _ := r.frame.seen(contentOf(id, nil)); had {
+		return call{}, fmt.Errorf("intent %s/%s has had its outcome: give it another discriminator", i.Effect, i.Discriminator)
 	}
 	made := intent{ID: id, Effect: i.Effect, Discriminator: i.Discriminator, Request: request, CauseID: in.turn.Cause.Envelope.ID}
 	r.frame.Intents = append(r.frame.Intents, made)

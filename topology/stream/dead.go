@@ -82,6 +82,16 @@ func (w *worker) bury(x *transaction, r *kgo.Record, cause string, err error, at
 	w.log.Warn("dead letter", "cause", cause, "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "order", order, "detail", detail)
 }
 
+// buryTimer is bury for a timer, which is no record: the letter names it where a
+// record's topic would stand, and its deadline for an offset. A timer cannot be sent
+// again; what it should have done is for a person to see to.
+func (w *worker) buryTimer(x *transaction, t *task, r *row, tm armed, cause string, err error, attempts int32) {
+	w.bury(x, &kgo.Record{
+		Topic:     w.config.Prefix + topology.TimerSource(t.set.full, tm.Name, tm.Discriminator, r.key[1:]),
+		Partition: t.id.partition, Offset: tm.At, Key: []byte(orElse(r.frame.RecordKey, r.key[1:])),
+	}, cause, err, attempts, r.frame.Order)
+}
+
 // fit takes from a dead letter what makes it larger than its topic allows: a
 // record of megabytes may have come as a few compressed kilobytes, and would be
 // produced, refused and produced again for ever. What is left out still lies at

@@ -227,16 +227,15 @@ func (w *worker) admit(x *transaction, r *kgo.Record) bool {
 	return true
 }
 
-// admitTimer is admit for a timer, of which nothing can be buried.
-func (w *worker) admitTimer(x *transaction, t *task, key string, tm armed) bool {
-	f := w.flight.timer(t, key, tm.Name, tm.Discriminator, time.UnixMilli(tm.At))
+// admitTimer is admit for a timer.
+func (w *worker) admitTimer(x *transaction, t *task, r *row, tm armed) bool {
+	f := w.flight.timer(t, r.key[1:], tm.Name, tm.Discriminator, time.UnixMilli(tm.At))
 	ends := w.flight.hangar.ends(f)
 	if ends > 0 {
 		x.suspects = append(x.suspects, f)
 	}
 	if ends >= w.limits.QuarantineAfter {
-		w.log.Error("a timer is dropped: the process ended while its step was run", "timer", tm.Name, "key", key, "deadline", tm.At, "times", ends)
-		w.metrics.dead(w.plan.service.Name, causeQuarantine)
+		w.buryTimer(x, t, r, tm, causeQuarantine, fmt.Errorf("the process ended %d times while its step was run", ends), int32(ends))
 		return false
 	}
 	return true

@@ -128,7 +128,7 @@ func (w *worker) ring(x *transaction, t *task, r *row, tm armed) error {
 	}
 	at := time.UnixMilli(tm.At).UTC()
 	key := r.key[1:]
-	if !w.admitTimer(x, t, key, tm) {
+	if !w.admitTimer(x, t, r, tm) {
 		return nil
 	}
 	in := &input{task: t, key: key, row: r, handler: h, turn: topology.Turn{Now: at, Cause: topology.Cause{
@@ -149,16 +149,17 @@ func (w *worker) ring(x *transaction, t *task, r *row, tm armed) error {
 		return nil
 	}
 	var defect errDefect
-	if !errors.As(err, &defect) && !topology.Poisoned(err) {
-		if _, parked := topology.Parked(err); !parked {
-			return err
-		}
+	_, parked := topology.Parked(err)
+	cause := causeDefect
+	switch {
+	case errors.As(err, &defect), parked: // a timer has nothing that could wait
+	case topology.Poisoned(err):
+		cause = causePoison
+	default:
+		return err
 	}
-	// A timer has no record to bury; what it should have done is said aloud and
-	// counted, and the breaker stops a service whose timers all fail.
-	w.breaker.count(true, err)
-	w.log.Error("a timer's step failed", "timer", tm.Name, "key", key, "deadline", at, "error", err)
-	w.metrics.dead(w.plan.service.Name, causeDefect)
+	w.buryTimer(x, t, r, tm, cause, err, 1)
+	w.breaker.count(cause == causeDefect, err)
 	return w.breaker.check(w.limits)
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"troupe/topology/clock"
@@ -111,7 +112,7 @@ func (w *worker) supervise(ctx context.Context) error {
 			return nil
 		}
 		w.metrics.rebuilt(w.plan.service.Name)
-		w.log.Warn("session ends and is built anew", "error", err)
+		w.log.Warn("session ends and is built anew", "error", w.fenced(err))
 		if time.Since(began) > time.Minute {
 			backoff = w.limits.RebuildBackoff
 		}
@@ -122,6 +123,14 @@ func (w *worker) supervise(ctx context.Context) error {
 		}
 		backoff = min(2*backoff, w.limits.RebuildBackoffMost)
 	}
+}
+
+// fenced says what it may mean that the broker knows of a later producer of our name.
+func (w *worker) fenced(err error) error {
+	if errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.ProducerFenced) {
+		return fmt.Errorf("%w: a transaction was given up, or another process runs as the instance %s", err, w.config.Instance)
+	}
+	return err
 }
 
 // cancelled says that something was not done because the process stops. A
