@@ -74,7 +74,7 @@ func (e *estate) filters(orders int, c history.Counts) {
 		{nil, orders, ""},
 		{[]string{"--phase", "CLOSED"}, c.OrdersDelivered, "CLOSED"},
 		{[]string{"--overdue", "ShipmentDelivered"}, c.OrdersDispatched - c.OrdersDelivered, "shipment owes ShipmentDelivered"},
-		{[]string{"--overdue", "any", "--owner", "nobody"}, 0, ""},
+		{[]string{"--overdue", "any", "--owner", "invoicing"}, 0, ""},
 	} {
 		var l workbench.Flows
 		e.list(&l, append([]string{"flow", "ls"}, f.filter...)...)
