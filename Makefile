@@ -70,6 +70,7 @@ memory:
 
 # A folder of history through the whole estate: make demo ORDERS=../history
 demo:
+	@test -n "$(ORDERS)" || { echo "which history? make demo ORDERS=DIR, such as ORDERS=testenv/world/history/testdata/small" >&2; exit 2; }
 	$(GO) run ./services/cmd/troupe demo --orders $(ORDERS)
 
 # The runtime beside a bare client and beside Kafka Streams, on a real Kafka (Java

@@ -4,8 +4,10 @@ package services
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"troupe/services/fraud"
@@ -76,7 +78,7 @@ func New(c Config) (Contexts, error) {
 	}
 	at := func(url string) partner.Client { return partner.Client{URL: url, HTTP: client} }
 	view := tracking.New()
-	bench := workbench.New(workbench.Config{Now: c.Now, Duties: duties(process)})
+	bench := workbench.New(workbench.Config{Now: c.Now, Duties: duties(process), Codes: slices.Collect(maps.Keys(rules.Codes))})
 	return Contexts{
 		Tracking: view, Workbench: bench,
 		All: []topology.Service{

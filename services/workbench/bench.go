@@ -26,6 +26,7 @@ type limits struct{ factsPerFlow, wholeClosed, exceptions int }
 type Config struct {
 	Now    func() time.Time // the time by which things are late
 	Duties []Duty           // the process, for what is expected; none: only what is overdue is shown
+	Codes  []string         // the differences that reconciliation may find
 	Base   string           // the path that the handler is mounted under, without a slash at the end
 }
 

@@ -2,6 +2,9 @@ package workbench
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -38,7 +41,7 @@ func cut[T any](all []T, page, size int) ([]T, Part) {
 }
 
 func pageOf(q url.Values) int {
-	n, _ := strconv.Atoi(q.Get("page")) // anything else is the first page
+	n, _ := strconv.Atoi(q.Get("page")) // none is the first; what is no page the handler refuses
 	return n
 }
 
@@ -107,15 +110,68 @@ type Flows struct {
 // anyEvent asks for flows with whatever is overdue.
 const anyEvent = "any"
 
+// words are what a list can be asked for.
+type words map[string]bool
+
+func (w words) add(more ...string) {
+	for _, word := range more {
+		w[word] = true
+	}
+}
+
+// find takes a word in any case. One that there is not is refused: an empty list
+// would look as if all were well.
+func (w words) find(what, asked string) (string, error) {
+	if asked == "" {
+		return "", nil
+	}
+	there := slices.Sorted(maps.Keys(w))
+	if i := slices.IndexFunc(there, func(word string) bool { return strings.EqualFold(word, asked) }); i >= 0 {
+		return there[i], nil
+	}
+	return "", fmt.Errorf("no %s %q: there are %s", what, asked, cmp.Or(strings.Join(there, ", "), "none"))
+}
+
+// filter takes over what is asked for, if it can be: what the process tells of, and
+// what has been heard.
+func (l *Flows) filter(b *Bench) error {
+	phases, events, owners := words{}, words{}, words{}
+	phases.add(lifeOfFlow()...)
+	events.add(anyEvent)
+	for _, d := range b.config.Duties {
+		owners.add(d.Owner)
+		for _, s := range d.Events {
+			events.add(s.Event)
+		}
+	}
+	for _, f := range b.flows {
+		phases.add(f.standsAt())
+		for _, o := range f.obligation {
+			if o.said.set {
+				owners.add(o.said.value.Owner)
+				events.add(o.said.value.Event)
+			}
+		}
+	}
+	var errs [3]error
+	l.Phase, errs[0] = phases.find("phase", l.Phase)
+	l.Overdue, errs[1] = events.find("event that can be overdue", l.Overdue)
+	l.Owner, errs[2] = owners.find("context that owes events", l.Owner)
+	return errors.Join(errs[:]...)
+}
+
 // list finds flows: the longest overdue first where that is asked for, else the
 // youngest first.
-func (b *Bench) list(q url.Values) Flows {
+func (b *Bench) list(q url.Values) (Flows, error) {
 	l := Flows{Search: strings.TrimSpace(q.Get("q")), Phase: q.Get("phase"), Overdue: q.Get("overdue"), Owner: q.Get("owner")}
 	if l.Owner != "" && l.Overdue == "" {
 		l.Overdue = anyEvent
 	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
+	if err := l.filter(b); err != nil {
+		return l, err
+	}
 	var found []*flow
 	since := map[*flow]time.Time{}
 	for _, f := range b.flows {
@@ -136,7 +192,7 @@ func (b *Bench) list(q url.Values) Flows {
 	for _, f := range found {
 		l.Flows = append(l.Flows, f.row(b.config.Duties))
 	}
-	return l
+	return l, nil
 }
 
 // late is since when the asked-for event is overdue, and whether the flow

@@ -78,10 +78,24 @@ type Mismatches struct {
 const anyState = "all"
 
 // mismatches finds differences: by number of the code, then what is most at risk.
-func (b *Bench) mismatches(q url.Values) Mismatches {
-	l := Mismatches{Code: q.Get("code"), State: cmp.Or(q.Get("state"), isOpen), Codes: []CodeRow{}}
+func (b *Bench) mismatches(q url.Values) (l Mismatches, err error) {
+	l.Codes = []CodeRow{}
+	states, codes := words{}, words{}
+	states.add(isOpen, isCleared, isAccepted, anyState)
+	if l.State, err = states.find("state", cmp.Or(q.Get("state"), isOpen)); err != nil {
+		return l, err
+	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
+	codes.add(b.config.Codes...)
+	for _, f := range b.flows {
+		for _, m := range f.mismatches {
+			codes.add(m.Code)
+		}
+	}
+	if l.Code, err = codes.find("code", q.Get("code")); err != nil {
+		return l, err
+	}
 	var found []MismatchRow
 	for n, f := range b.flows {
 		for _, m := range f.mismatches {
@@ -100,7 +114,7 @@ func (b *Bench) mismatches(q url.Values) Mismatches {
 			cmp.Compare(b.AtRisk, a.AtRisk), a.Since.Compare(b.Since), strings.Compare(a.Tenant, b.Tenant), strings.Compare(a.Order, b.Order), strings.Compare(a.ID, b.ID))
 	})
 	l.Mismatches, l.Part = cut(found, pageOf(q), rowsPerPage)
-	return l
+	return l, nil
 }
 
 func (l *Mismatches) sum(r MismatchRow) {

@@ -3,6 +3,7 @@ package workbench
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -55,6 +56,8 @@ func (b *Bench) guarded(next http.Handler) http.Handler {
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			h.Set("Allow", "GET, HEAD")
 			b.refuse(w, r, http.StatusMethodNotAllowed, "The workbench is read only.")
+		case r.URL.Query().Has("page") && pageOf(r.URL.Query()) < 1:
+			b.refuse(w, r, http.StatusBadRequest, fmt.Sprintf("no page %q: pages count from 1", r.URL.Query().Get("page")))
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -79,7 +82,11 @@ func (b *Bench) serveStatus(w http.ResponseWriter, r *http.Request) {
 }
 
 func (b *Bench) serveFlows(w http.ResponseWriter, r *http.Request) {
-	l := b.list(r.URL.Query())
+	l, err := b.list(r.URL.Query())
+	if err != nil {
+		b.refuse(w, r, http.StatusBadRequest, err.Error())
+		return
+	}
 	p := page{Title: "Flows", At: "flows", Body: l}
 	p.turn(r.URL, l.Part)
 	b.show(w, r, "flows", p)
@@ -98,7 +105,11 @@ func (b *Bench) serveFlow(w http.ResponseWriter, r *http.Request) {
 }
 
 func (b *Bench) serveMismatches(w http.ResponseWriter, r *http.Request) {
-	l := b.mismatches(r.URL.Query())
+	l, err := b.mismatches(r.URL.Query())
+	if err != nil {
+		b.refuse(w, r, http.StatusBadRequest, err.Error())
+		return
+	}
 	p := page{Title: "Mismatches", At: "mismatches", Body: l}
 	p.turn(r.URL, l.Part)
 	b.show(w, r, "mismatches", p)

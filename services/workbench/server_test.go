@@ -65,6 +65,15 @@ func TestDoor(t *testing.T) {
 		{"GET", "/flows/acme/none", "localhost", "text/html", 404, "Nothing has been heard"},
 		{"GET", "/flows/acme/none", "localhost", "application/json", 404, `"status":404`},
 		{"GET", "/nowhere", "localhost", "text/html", 404, "nothing at this address"},
+		{"GET", "/flows?page=0", "localhost", "application/json", 400, "pages count from 1"},
+		{"GET", "/mismatches?page=x", "localhost", "text/html", 400, "pages count from 1"},
+		{"GET", "/exceptions?page=-1", "localhost", "application/json", 400, "pages count from 1"},
+		{"GET", "/flows?phase=foo", "localhost", "application/json", 400, `no phase \"foo\": there are ALLOCATING, BACKORDERED, `},
+		{"GET", "/flows?phase=foo", "localhost", "text/html", 400, "there are ALLOCATING"},
+		{"GET", "/flows?overdue=Foo", "localhost", "application/json", 400, "there are ApproveStep, CarrierScanned, InvoiceIssued, PaymentAuthorized, ShipmentPlanned, any"},
+		{"GET", "/flows?owner=foo", "localhost", "application/json", 400, "there are invoicing, payment, processmanager, shipment"},
+		{"GET", "/mismatches?state=foo", "localhost", "application/json", 400, "there are accepted, all, cleared, open"},
+		{"GET", "/mismatches?code=FOO", "localhost", "application/json", 400, `no code \"FOO\": there are `},
 	} {
 		r := httptest.NewRequest(c.method, c.path, nil)
 		r.Host = c.host
@@ -77,6 +86,22 @@ func TestDoor(t *testing.T) {
 		if got := w.Header().Get("Content-Security-Policy"); got != policy {
 			t.Errorf("%s %s: policy %q", c.method, c.path, got)
 		}
+	}
+}
+
+// TestAnyCase: what pages show in lower case may be asked for so.
+func TestAnyCase(t *testing.T) {
+	b := bench(1560, estate()...)
+	b.config.Codes = []string{"PRICE_VARIANCE"}
+	all := read[Flows](t, b, "/flows")
+	phase := all.Flows[0].Phase
+	l := read[Flows](t, b, "/flows?phase="+strings.ToLower(phase))
+	if l.Phase != phase || len(l.Flows) == 0 || l.Flows[0].Phase != phase {
+		t.Errorf("in lower case %s finds %+v", phase, l)
+	}
+	m := read[Mismatches](t, b, "/mismatches?code=price_variance&state=ALL")
+	if m.Code != "PRICE_VARIANCE" || m.State != anyState {
+		t.Errorf("code %q, state %q", m.Code, m.State)
 	}
 }
 

@@ -114,9 +114,14 @@ func (b *Bench) count(f *flow, s *Status, phases map[string]*Phase) {
 	}
 }
 
+// lifeOfFlow are the phases in the order of a flow's life.
+func lifeOfFlow() []string {
+	return strings.Fields("UNKNOWN REJECTED PLACED HELD ALLOCATING BACKORDERED RELEASED PICKING PACKED PARTIALLY_DISPATCHED IN_TRANSIT DELIVERED CANCELLING COMPENSATING NEEDS_PERSON CLOSED CANCELLED")
+}
+
 // placeOf puts phases in the order of a flow's life.
 func placeOf(phase string) int {
-	life := strings.Fields("UNKNOWN REJECTED PLACED HELD ALLOCATING BACKORDERED RELEASED PICKING PACKED PARTIALLY_DISPATCHED IN_TRANSIT DELIVERED CANCELLING COMPENSATING NEEDS_PERSON CLOSED CANCELLED")
+	life := lifeOfFlow()
 	if i := slices.Index(life, phase); i >= 0 {
 		return i
 	}

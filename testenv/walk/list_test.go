@@ -3,6 +3,7 @@ package walk
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -26,13 +27,33 @@ func TestLists(t *testing.T) {
 	if _, words := e.run(1, "flow", "ls", "--workbench", "http://127.0.0.1:1"); !strings.Contains(words, "is it running") {
 		t.Errorf("without a workbench it says %q", words)
 	}
-	e.startWorkbench()
-	if _, words := e.run(2, "flow", "ls", "-o", "yaml"); !strings.Contains(words, "text or json") {
-		t.Errorf("asked for another output it says %q", words)
+	if out, words := e.run(0, "verify"); !regexp.MustCompile(`^INVARIANT +VIOLATIONS\n`).MatchString(out) || !regexp.MustCompile(`^all \d+ invariants hold over \d+ records\n$`).MatchString(words) {
+		t.Errorf("verify says\n%s%s", out, words)
 	}
+	e.startWorkbench()
+	e.refusals()
 	e.pages(orders)
 	e.filters(orders, history.Count(past))
 	e.mismatches()
+}
+
+// refusals: what no list can be asked for is no empty list.
+func (e *estate) refusals() {
+	e.t.Helper()
+	for line, want := range map[string]string{
+		"flow ls --phase foo":   "PARTIALLY_DISPATCHED, ",
+		"flow ls --overdue Foo": "ShipmentDelivered, ",
+		"flow ls --owner foo":   "shipment",
+		"flow ls --page 0":      "pages count from 1",
+		"flow ls --page -1":     "pages count from 1",
+		"recon ls --page 0":     "pages count from 1",
+		"recon ls --status foo": "accepted, all, cleared, open",
+		"recon ls --code FOO":   "UNKNOWN_REFERENCE",
+	} {
+		if out, words := e.run(2, strings.Fields(line)...); out != "" || !strings.Contains(words, want) {
+			e.t.Errorf("troupe %s does not say %q:\n%s%s", line, want, out, words)
+		}
+	}
 }
 
 // list runs a command whose answer is JSON.
@@ -48,7 +69,7 @@ func (e *estate) list(into any, args ...string) {
 func (e *estate) pages(orders int) {
 	e.t.Helper()
 	listed := map[string]bool{}
-	for page, says := range map[string]string{"1": "100 of 120, page 1 of 2: --page 2 goes on\n", "2": "20 of 120\n"} {
+	for page, says := range map[string]string{"1": "100 of 120, page 1 of 2: --page 2 goes on\n", "2": "20 of 120\n", "9": "20 of 120: there is no page 9, this is page 2, the last\n"} {
 		out, _ := e.run(0, "flow", "ls", "--page", page)
 		if !strings.HasPrefix(out, "ORDER ") || !strings.HasSuffix(out, "\n"+says) {
 			e.t.Errorf("page %s is\n%s", page, out)
@@ -72,9 +93,9 @@ func (e *estate) filters(orders int, c history.Counts) {
 		says   string // of each
 	}{
 		{nil, orders, ""},
-		{[]string{"--phase", "CLOSED"}, c.OrdersDelivered, "CLOSED"},
+		{[]string{"--phase", "closed"}, c.OrdersDelivered, "CLOSED"},
 		{[]string{"--overdue", "ShipmentDelivered"}, c.OrdersDispatched - c.OrdersDelivered, "shipment owes ShipmentDelivered"},
-		{[]string{"--overdue", "any", "--owner", "nobody"}, 0, ""},
+		{[]string{"--overdue", "any", "--owner", "invoicing"}, 0, ""},
 	} {
 		var l workbench.Flows
 		e.list(&l, append([]string{"flow", "ls"}, f.filter...)...)

@@ -10,12 +10,12 @@ import (
 func TestVerify(t *testing.T) {
 	e := over(t, folder())
 	out, words := e.run(0, "verify")
-	if !strings.Contains(out, "event_once") || !strings.Contains(words, " records") {
+	if !strings.Contains(out, "event_once") || !strings.Contains(words, "invariants hold over") {
 		t.Errorf("of a sound estate it says\n%s%s", out, words)
 	}
 	e.produceTo("orders", "acme/web-1", []byte("garbage"))
 	judged, words := e.run(1, "verify")
-	if !strings.Contains(judged, "readable: orders/0@") || !strings.Contains(judged, "not a framed record") || !strings.Contains(words, "1 violations") {
+	if !strings.Contains(judged, "readable: orders/0@") || !strings.Contains(judged, "not a framed record") || !strings.Contains(words, "1 violation of invariants") {
 		t.Errorf("of a record that nobody can read it says\n%s%s", judged, words)
 	}
 }

@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -20,12 +20,15 @@ import (
 
 // client asks a workbench: what people see there and what the command line says
 // is one and the same.
-type client struct{ url, output string }
+type client struct {
+	url    string
+	output *string
+}
 
 func (c *client) bind(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
-	f.StringVar(&c.url, "workbench", or(os.Getenv("TROUPE_WORKBENCH"), "http://127.0.0.1:8082"), "URL of the workbench")
-	f.StringVarP(&c.output, "output", "o", "text", "text or json")
+	f.StringVar(&c.url, "workbench", "http://127.0.0.1:8082", "URL of the workbench")
+	c.output = output(f)
 }
 
 // askTimeout bounds a question to the workbench.
@@ -37,14 +40,11 @@ const maxAnswer = 64 << 20
 // ask reads a page as JSON. With -o json it is printed as it came, and text is
 // not called.
 func (c *client) ask(cmd *cobra.Command, path string, into any, text func(io.Writer)) error {
-	if c.output != "text" && c.output != "json" {
-		return usageError{fmt.Errorf("output %q: text or json", c.output)}
-	}
 	b, err := c.get(cmd.Context(), path)
 	if err != nil {
 		return err
 	}
-	if c.output == "json" {
+	if *c.output == "json" {
 		_, err := cmd.OutOrStdout().Write(b)
 		return err
 	}
@@ -59,9 +59,12 @@ func (c *client) ask(cmd *cobra.Command, path string, into any, text func(io.Wri
 func (c *client) get(ctx context.Context, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
+	if err := absolute("workbench", c.url); err != nil {
+		return nil, usageError{err}
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.url, "/")+path, nil)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("workbench: %w", err)}
+		return nil, usageError{fmt.Errorf("--workbench: %w", err)}
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := http.DefaultClient.Do(req)
@@ -73,18 +76,30 @@ func (c *client) get(ctx context.Context, path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask the workbench: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		var problem struct{ Detail string }
-		_ = json.Unmarshal(b, &problem) // without one the status says it all
-		return nil, fmt.Errorf("the workbench says %s: %s", resp.Status, problem.Detail)
+	return b, c.refused(resp, b)
+}
+
+// refused is what is wrong with an answer that is not the one that was asked for.
+func (c *client) refused(resp *http.Response, body []byte) error {
+	var problem struct{ Detail string }
+	said := json.Unmarshal(body, &problem) == nil
+	switch {
+	case resp.StatusCode == http.StatusOK && said:
+		return nil
+	case resp.StatusCode == http.StatusBadRequest && problem.Detail != "":
+		return usageError{errors.New(problem.Detail)}
+	case problem.Detail != "" && resp.StatusCode != http.StatusNotFound: // a workbench has all that it is asked for
+		return fmt.Errorf("the workbench says %s: %s", resp.Status, problem.Detail)
+	case resp.StatusCode == http.StatusServiceUnavailable:
+		return fmt.Errorf("what runs at %s is not ready: %s; ask again in a moment", c.url, strings.TrimSpace(string(body)))
 	}
-	return b, nil
+	return fmt.Errorf("no workbench answers at %s (%s): check --workbench; troupe run says where its workbench is", c.url, resp.Status)
 }
 
 func statusCommand() *cobra.Command {
 	c := &client{}
 	cmd := &cobra.Command{
-		Use: "status", Short: "What is wrong, by causes, the gravest first", Args: cobra.NoArgs,
+		Use: "status", Short: "What is wrong, by causes, the gravest first", Args: takes(0, 0),
 		Example: "  troupe status --workbench http://127.0.0.1:8082",
 	}
 	c.bind(cmd)
@@ -93,10 +108,10 @@ func statusCommand() *cobra.Command {
 		return c.ask(cmd, "/", &s, func(w io.Writer) {
 			fmt.Fprintf(w, "%s\n", s.Headline)
 			for _, t := range s.Causes {
-				fmt.Fprintf(w, "%s\t%d %s\t%s\tsince %s\n", t.Says, t.Count, t.Of, t.Kind, instant(t.Since))
+				fmt.Fprintf(w, "%s\t%s\tsince %s\n", t.Says, t.Kind, instant(t.Since))
 			}
 			for _, p := range s.Phases {
-				fmt.Fprintf(w, "%s\t%d flows\n", p.Phase, p.Flows)
+				fmt.Fprintf(w, "%s\t%s\n", p.Phase, count(p.Flows, "flows"))
 			}
 		})
 	}
@@ -110,12 +125,12 @@ func flowCommand() *cobra.Command {
 	var phase, overdue, owner string
 	var page int
 	ls := &cobra.Command{
-		Use: "ls", Short: "List flows: the longest overdue first where that is asked for, else the youngest", Args: cobra.NoArgs,
+		Use: "ls", Short: "List flows: the longest overdue first where that is asked for, else the youngest", Args: takes(0, 0),
 		Example: "  troupe flow ls --phase RELEASED\n  troupe flow ls --overdue any\n  troupe flow ls --overdue ShipmentDelivered --owner shipment",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var l workbench.Flows
 			path := "/flows?" + url.Values{"phase": {phase}, "overdue": {overdue}, "owner": {owner}, "page": {strconv.Itoa(page)}}.Encode()
-			return c.ask(cmd, path, &l, func(w io.Writer) { listFlows(w, &l) })
+			return c.ask(cmd, path, &l, func(w io.Writer) { listFlows(w, page, &l) })
 		},
 	}
 	ls.Flags().StringVar(&phase, "phase", "", "one phase only")
@@ -123,7 +138,7 @@ func flowCommand() *cobra.Command {
 	ls.Flags().StringVar(&owner, "owner", "", "those to which this context owes something for too long")
 	ls.Flags().IntVar(&page, "page", 1, "which page of the list")
 	cmd.AddCommand(ls, &cobra.Command{
-		Use: "show ORDER", Short: "One flow: what happened, and what is owed but absent", Args: cobra.ExactArgs(1),
+		Use: "show ORDER", Short: "One flow: what happened, and what is owed but absent", Args: takes(1, 1),
 		Long:    "ORDER is an order's number, the beginning of it, tenant/order, or the number of a thing that belongs to it, such as a shipment or an invoice.",
 		Example: "  troupe flow show web-000017\n  troupe flow show acme/web-000017 -o json",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -159,18 +174,21 @@ func (c *client) find(ctx context.Context, number string) (string, error) {
 	return "", fmt.Errorf("%q may mean %d flows, such as %s and %s: say more of it", number, found.Part.Total, found.Flows[0].Order, found.Flows[1].Order)
 }
 
-func listFlows(w io.Writer, l *workbench.Flows) {
+func listFlows(w io.Writer, page int, l *workbench.Flows) {
 	fmt.Fprintf(w, "ORDER\tPHASE\tSINCE\tPROMISED BY\tOVERDUE\n")
 	for _, f := range l.Flows {
 		fmt.Fprintf(w, "%s/%s\t%s\t%s\t%s\t%s\n", f.Tenant, f.Order, f.Phase, instant(f.PhaseSince), instant(f.PromisedBy), strings.Join(f.Overdue, ", "))
 	}
-	turn(w, len(l.Flows), l.Part)
+	turn(w, page, len(l.Flows), l.Part)
 }
 
 // turn says which part of a list this is, and how to see the next.
-func turn(w io.Writer, shown int, p workbench.Part) {
+func turn(w io.Writer, asked, shown int, p workbench.Part) {
 	fmt.Fprintf(w, "%d of %d", shown, p.Total)
-	if p.Page < p.Pages {
+	switch {
+	case asked > p.Pages:
+		fmt.Fprintf(w, ": there is no page %d, this is page %d, the last", asked, p.Page)
+	case p.Page < p.Pages:
 		fmt.Fprintf(w, ", page %d of %d: --page %d goes on", p.Page, p.Pages, p.Page+1)
 	}
 	fmt.Fprintln(w)
@@ -206,8 +224,8 @@ func reconCommand() *cobra.Command {
 	var state, code string
 	var page int
 	ls := &cobra.Command{
-		Use: "ls", Short: "List mismatches", Args: cobra.NoArgs,
-		Example: "  troupe recon ls\n  troupe recon ls --state cleared --code SHIPPED_NOT_RELEASED",
+		Use: "ls", Short: "List mismatches", Args: takes(0, 0),
+		Example: "  troupe recon ls\n  troupe recon ls --status cleared --code SHIPPED_NOT_RELEASED",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var l workbench.Mismatches
 			path := "/mismatches?" + url.Values{"state": {state}, "code": {code}, "page": {strconv.Itoa(page)}}.Encode()
@@ -217,15 +235,23 @@ func reconCommand() *cobra.Command {
 					fmt.Fprintf(w, "%s\t%s/%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Code, m.Tenant, m.Order, m.Subject, m.State,
 						m.Amount(m.Expected), m.Amount(m.Actual), m.Money(), instant(m.Since))
 				}
-				turn(w, len(l.Mismatches), l.Part)
+				turn(w, page, len(l.Mismatches), l.Part)
 			})
 		},
 	}
-	ls.Flags().StringVar(&state, "state", "open", "open, cleared, accepted or all")
+	ls.Flags().StringVar(&state, "status", "open", "open, cleared, accepted or all")
 	ls.Flags().StringVar(&code, "code", "", "one code only")
 	ls.Flags().IntVar(&page, "page", 1, "which page of the list")
 	cmd.AddCommand(ls)
 	return cmd
+}
+
+// count writes a number of things: "1 order", "2 orders".
+func count(n int, things string) string {
+	if n == 1 {
+		things = strings.TrimSuffix(things, "s")
+	}
+	return fmt.Sprintf("%d %s", n, things)
 }
 
 func instant(t time.Time) string {

@@ -24,7 +24,7 @@ import (
 
 func demoCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
-		Use: "demo --orders DIR", Short: "Run a folder of history through the whole estate, in business time", Args: cobra.NoArgs,
+		Use: "demo --orders DIR", Short: "Run a folder of history through the whole estate, in business time", Args: takes(0, 0),
 		Long: `Run history through every service and a simulated world around them, and report.
 
 One clock for all jumps to the next thing due once everyone has caught up, so
@@ -38,18 +38,24 @@ exits with 0 only if they hold.`,
 	}
 	d := &demo{options: o}
 	c.Flags().StringVar(&d.orders, "orders", "", "folder of history")
-	c.Flags().StringVarP(&d.output, "output", "o", "text", "text or json")
+	format := output(c.Flags())
 	c.Flags().DurationVar(&d.every, "progress", time.Second, "how often to say how far it is")
 	c.Flags().DurationVar(&d.patience, "patience", 2*time.Minute, "fail if nothing moves for so long")
-	_ = c.MarkFlagRequired("orders") // it exists: it was made above
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if d.orders == "" {
+			return usageError{errors.New("no history: give --orders DIR or set TROUPE_ORDERS")}
+		}
 		if d.every <= 0 || d.patience <= 0 {
 			return usageError{errors.New("progress and patience must be above zero")}
 		}
-		if d.output != "text" && d.output != "json" {
-			return usageError{fmt.Errorf("output %q: text or json", d.output)}
+		err := idle(cmd, "a simulated world is every partner of a demo", simulated...)
+		if err == nil && len(d.brokers) == 0 {
+			err = idle(cmd, "without --brokers the registry is embedded, as the broker is", "registry")
 		}
-		d.progress, d.out = cmd.ErrOrStderr(), cmd.OutOrStdout()
+		if err = errors.Join(err, d.directory()); err != nil {
+			return err
+		}
+		d.output, d.progress, d.out = *format, cmd.ErrOrStderr(), cmd.OutOrStdout()
 		return d.run(cmd.Context())
 	}
 	return c

@@ -36,7 +36,6 @@ func TestInventedTraffic(t *testing.T) {
 	}
 	var o options
 	o.bind(pflag.NewFlagSet("", pflag.ContinueOnError))
-	o.brokers, o.registry, o.state = nil, "", ""
 	var progress, out bytes.Buffer
 	d := &demo{options: &o, output: "json", every: time.Second, patience: time.Minute, progress: &progress, out: &out}
 	if err := d.play(t.Context(), &first{source, orders}, orders); err != nil {

@@ -35,8 +35,17 @@ const quickened = 50 * time.Millisecond
 var begin = time.Date(2026, 1, 5, 8, 0, 0, 0, time.UTC)
 
 func (l *laptop) run(cmd *cobra.Command) (err error) {
-	if l.speed <= 0 {
-		return usageError{fmt.Errorf("speed %v: business seconds a second must be above zero", l.speed)}
+	if !(l.speed > 0) {
+		return usageError{fmt.Errorf("--speed %v: business seconds a second must be above zero", l.speed)}
+	}
+	err = errors.Join(
+		idle(cmd, "without --brokers, run all keeps nothing; troupe demo can", "state"),
+		idle(cmd, "without --brokers the registry is embedded, as the broker is", "registry"),
+		idle(cmd, "without --brokers a simulated world is every partner", simulated...),
+		idle(cmd, "without --brokers each service has one", "workers"),
+	)
+	if err != nil {
+		return err
 	}
 	dials := world.Lively(l.seed, begin)
 	dials.PerHour = l.rate

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -13,7 +14,8 @@ import (
 // limited reads --limit NAME=VALUE, given as often as needed, over TROUPE_LIMITS
 // NAME=VALUE,…
 func (o *options) limited() (l stream.Limits, err error) {
-	for _, set := range append(list("TROUPE_LIMITS"), o.limits...) {
+	under := strings.FieldsFunc(os.Getenv("TROUPE_LIMITS"), func(r rune) bool { return r == ',' })
+	for _, set := range append(under, o.limits...) {
 		name, value, ok := strings.Cut(set, "=")
 		if !ok {
 			return l, usageError{fmt.Errorf("limit %q: say NAME=VALUE", set)}
@@ -27,7 +29,7 @@ func (o *options) limited() (l stream.Limits, err error) {
 
 func limitsCommand(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: "limits", Short: "Every limit of the runtime, its value, and what happens at it", Args: cobra.NoArgs,
+		Use: "limits", Short: "Every limit of the runtime, its value, and what happens at it", Args: takes(0, 0),
 		Long: `List the limits of the runtime with the values that --limit and TROUPE_LIMITS give
 them. Bytes are numbers, times are durations such as 30s. Limits that contradict
 each other, the broker or its topics are refused when services start.`,
@@ -41,6 +43,7 @@ each other, the broker or its topics are refused when services start.`,
 			}
 			l = l.Defaults()
 			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "LIMIT\tVALUE\tWHAT HAPPENS AT IT")
 			for _, limit := range l.Named() {
 				fmt.Fprintf(t, "%s\t%s\t%s\n", limit.Name, limit.Value(), limit.At)
 			}

@@ -10,8 +10,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -31,36 +33,96 @@ var errDrift = errors.New("drift")
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	root := newRoot()
+	root, o := newRoot()
+	os.Exit(execute(ctx, root, o))
+}
+
+// execute runs a command line, and says what is wrong with it by words and exit code.
+func execute(ctx context.Context, root *cobra.Command, o *options) int {
+	begun := false
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		begun = true
+		return fromEnvironment(cmd)
+	}
 	err := root.ExecuteContext(ctx)
 	switch {
 	case err == nil:
+		return 0
 	case errors.Is(err, errDrift):
-		os.Exit(exitDrift)
-	case errors.As(err, new(usageError)):
-		fmt.Fprintln(os.Stderr, "troupe:", err)
-		os.Exit(exitUsage)
-	default:
-		fmt.Fprintln(os.Stderr, "troupe:", err)
-		os.Exit(exitError)
+		return exitDrift
 	}
+	fmt.Fprintln(root.ErrOrStderr(), "troupe:", o.reach(err))
+	// What fails before a command begins is the call: its name, a flag, an argument.
+	if !begun || errors.As(err, new(usageError)) {
+		return exitUsage
+	}
+	return exitError
 }
 
 // usageError is a call that cannot be understood.
 type usageError struct{ error }
 
+func (e usageError) Unwrap() error { return e.error }
+
 // group is a command that has others, and does nothing by itself.
 func group(use, short string) *cobra.Command {
-	return &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	return &cobra.Command{Use: use, Short: short, Args: takes(0, 0), RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 }
 
-func newRoot() *cobra.Command {
-	o := &options{}
-	root := &cobra.Command{
-		Use: "troupe", Short: "Order fulfilment as a choreography on Kafka", SilenceUsage: true, SilenceErrors: true,
+// many is any number of arguments, for takes.
+const many = math.MaxInt
+
+// takes refuses too few arguments and too many, and says what is wanted.
+func takes(least, most int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return fmt.Errorf("an argument is missing: say %s", c.UseLine())
+		case len(args) > most && c.HasSubCommands():
+			var names []string
+			for _, sub := range c.Commands() {
+				names = append(names, sub.Name())
+			}
+			return fmt.Errorf("no command %q: %s has %s", args[most], c.CommandPath(), strings.Join(names, ", "))
+		case len(args) > most:
+			return fmt.Errorf("%q is an argument too many: say %s", args[most], c.UseLine())
+		}
+		return nil
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+}
+
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Help about any command", Args: takes(0, many),
+		RunE: func(c *cobra.Command, args []string) error {
+			of, rest, err := c.Root().Find(args)
+			if err == nil {
+				err = takes(0, 0)(of, rest)
+			}
+			if err != nil {
+				return usageError{err}
+			}
+			of.InitDefaultHelpFlag() // help lists it too
+			return of.Help()
+		},
+	}
+}
+
+func newRoot() (*cobra.Command, *options) {
+	o := &options{}
+	root := group("troupe", "Order fulfilment as a choreography on Kafka")
+	root.Long = `Order fulfilment as a choreography on Kafka.
+
+Each flag has an environment variable, which counts where the flag is not given:
+TROUPE_BROKERS for --brokers, TROUPE_EDGE_LISTEN for --edge-listen. (--limit, which
+may be repeated, is taken over those of TROUPE_LIMITS.)
+
+Exit codes: 0 done, 1 it failed, 2 the call cannot be understood, 3 something
+differs that the command was asked to compare.`
+	root.SilenceUsage, root.SilenceErrors = true, true
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(helpCommand())
 	o.bind(root.PersistentFlags())
 	root.AddCommand(schemasCommand(o), topologyCommand(o), runCommand(o), demoCommand(o), verifyCommand(o), stateCommand(o), limitsCommand(o), statusCommand(), flowCommand(), reconCommand())
-	return root
+	return root, o
 }

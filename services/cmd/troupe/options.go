@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -18,8 +21,7 @@ import (
 	"troupe/topology/table"
 )
 
-// options are the flags that every subcommand shares. A flag is taken over its
-// environment variable (TROUPE_BROKERS for --brokers), that over the default.
+// options are the flags that every subcommand shares.
 type options struct {
 	brokers  []string
 	registry string
@@ -32,27 +34,20 @@ type options struct {
 
 func (o *options) bind(f *pflag.FlagSet) {
 	o.world.Now = time.Now
-	f.StringSliceVar(&o.brokers, "brokers", list("TROUPE_BROKERS"), "Kafka bootstrap servers, host:port,…")
-	f.StringVar(&o.registry, "registry", os.Getenv("TROUPE_REGISTRY"), "URL of the schema registry")
-	f.StringVar(&o.prefix, "prefix", os.Getenv("TROUPE_PREFIX"), "prefix of every name on the broker")
-	f.StringVar(&o.state, "state", os.Getenv("TROUPE_STATE"), "directory for state; empty for a temporary one")
-	f.StringVar(&o.instance, "instance", or(os.Getenv("TROUPE_INSTANCE"), "0"), "stable name of this process's place among its like")
+	f.StringSliceVar(&o.brokers, "brokers", nil, "Kafka bootstrap servers, host:port,…")
+	f.StringVar(&o.registry, "registry", "", "URL of the schema registry")
+	f.StringVar(&o.prefix, "prefix", "", "prefix of every name on the broker")
+	f.StringVar(&o.state, "state", "", "directory for state; empty for a temporary one")
+	f.StringVar(&o.instance, "instance", "0", "stable name of this process's place among its like")
 	f.StringArrayVar(&o.limits, "limit", nil, "NAME=VALUE of a limit, as often as needed, over TROUPE_LIMITS; troupe limits lists them")
 	w := &o.world
-	f.StringVar(&w.Scoring, "scoring-url", os.Getenv("TROUPE_SCORING_URL"), "URL of the fraud scoring service")
-	f.StringVar(&w.Provider, "provider-url", os.Getenv("TROUPE_PROVIDER_URL"), "URL of the payment provider")
-	f.StringVar(&w.Warehouse, "warehouse-url", os.Getenv("TROUPE_WAREHOUSE_URL"), "URL of the warehouse management system")
-	f.StringVar(&w.ERP, "erp-url", os.Getenv("TROUPE_ERP_URL"), "URL of the ERP's SOAP endpoint")
-	f.StringVar(&w.Mail, "mail", or(os.Getenv("TROUPE_MAIL"), "localhost:25"), "mail server, host:port")
-	f.StringSliceVar(&w.Unknown, "unknown", list("TROUPE_UNKNOWN"), "ledgers that nobody publishes here, of orders,payments,stock: reconciliation does without their codes")
-	f.StringVar(&w.MailFrom, "mail-from", or(os.Getenv("TROUPE_MAIL_FROM"), "orders@localhost"), "sender of mails")
-}
-
-func list(name string) []string {
-	if v := os.Getenv(name); v != "" {
-		return strings.Split(v, ",")
-	}
-	return nil
+	f.StringVar(&w.Scoring, "scoring-url", "", "URL of the fraud scoring service")
+	f.StringVar(&w.Provider, "provider-url", "", "URL of the payment provider")
+	f.StringVar(&w.Warehouse, "warehouse-url", "", "URL of the warehouse management system")
+	f.StringVar(&w.ERP, "erp-url", "", "URL of the ERP's SOAP endpoint")
+	f.StringVar(&w.Mail, "mail", "localhost:25", "mail server, host:port")
+	f.StringSliceVar(&w.Unknown, "unknown", nil, "ledgers that nobody publishes here, of orders,payments,stock: reconciliation does without their codes")
+	f.StringVar(&w.MailFrom, "mail-from", "orders@localhost", "sender of mails")
 }
 
 func or(s, otherwise string) string {
@@ -62,19 +57,67 @@ func or(s, otherwise string) string {
 	return s
 }
 
-// partners refuses services that nobody has told where their partner is: they would
-// start, and tell of each order that the partner does not answer.
+// partners refuses services that nobody has told where their partner is, and
+// addresses that are none: they would start, and tell of each order that the partner
+// does not answer.
 func (o *options) partners(chosen []topology.Service) error {
+	var errs []error
 	for _, p := range []struct{ service, flag, url string }{
 		{"fraud", "scoring-url", o.world.Scoring}, {"payment", "provider-url", o.world.Provider},
 		{"shipment", "warehouse-url", o.world.Warehouse}, {"invoicing", "erp-url", o.world.ERP},
 	} {
-		if p.url == "" && slices.ContainsFunc(chosen, func(s topology.Service) bool { return s.Name == p.service }) {
-			variable := "TROUPE_" + strings.ToUpper(strings.ReplaceAll(p.flag, "-", "_"))
-			return usageError{fmt.Errorf("%s has a partner: set --%s or %s", p.service, p.flag, variable)}
+		switch {
+		case p.url != "":
+			errs = append(errs, absolute(p.flag, p.url))
+		case slices.ContainsFunc(chosen, func(s topology.Service) bool { return s.Name == p.service }):
+			errs = append(errs, fmt.Errorf("%s has a partner: set --%s or %s", p.service, p.flag, variable(p.flag)))
 		}
 	}
+	if err := errors.Join(errs...); err != nil {
+		return usageError{err}
+	}
 	return nil
+}
+
+// absolute refuses what is not the whole address of a server.
+func absolute(flag, text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("--%s %q: say a whole URL, such as https://host:port", flag, text)
+	}
+	return nil
+}
+
+// directory refuses a state directory that is something else.
+func (o *options) directory() error {
+	if at, err := os.Stat(o.state); err == nil && !at.IsDir() {
+		return usageError{fmt.Errorf("--state %s: a file lies there; name a directory", o.state)}
+	}
+	return nil
+}
+
+// reach says which flag names what could not be reached.
+func (o *options) reach(err error) error {
+	var call *url.Error
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &call):
+		if o.registry != "" && strings.HasPrefix(call.URL, strings.TrimSuffix(o.registry, "/")+"/") {
+			return fmt.Errorf("%w; does a schema registry run there, and is --registry %s right?", err, o.registry)
+		}
+	case errors.As(err, &dial) && dial.Op == "dial" && len(o.brokers) > 0:
+		return fmt.Errorf("%w; does Kafka run there, and is --brokers %s right?", err, strings.Join(o.brokers, ","))
+	}
+	return err
+}
+
+// contexts are all services, in the world that the flags tell of.
+func (o *options) contexts() (services.Contexts, error) {
+	contexts, err := services.New(o.world)
+	if err != nil {
+		return contexts, usageError{err} // nothing else is a matter of the call
+	}
+	return contexts, nil
 }
 
 // admin is a configuration that talks to the broker but runs nothing.
@@ -98,6 +141,9 @@ func (o *options) runtime(business clock.Clock, log *slog.Logger, r prometheus.R
 		return c, nil, err
 	}
 	if c.Limits, err = o.limited(); err != nil {
+		return c, nil, err
+	}
+	if err := o.directory(); err != nil {
 		return c, nil, err
 	}
 	store, err := table.Open(table.Config{Dir: o.state})

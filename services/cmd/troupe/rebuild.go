@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"troupe/services"
 	"troupe/topology/stream"
 )
 
@@ -18,7 +17,7 @@ const notGiven = -1
 
 func rebuildCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
-		Use: "rebuild SERVICE", Short: "Make a service's state anew from its inputs, and compare", Args: cobra.ExactArgs(1),
+		Use: "rebuild SERVICE", Short: "Make a service's state anew from its inputs, and compare", Args: takes(1, 1),
 		Long: `Run everything that a service has read, from the first record to its committed
 offsets, through its steps again, and compare what comes out with its changelog,
 row by row. Nothing is published, no effect is run. The service must be stopped,
@@ -35,23 +34,19 @@ like any others: a state directory needs no care.`,
 		Example: `  troupe state rebuild payment --brokers localhost:9092 --registry http://localhost:8081
   troupe state rebuild payment --apply 1 --brokers localhost:9092 --registry http://localhost:8081`,
 	}
-	by := c.Flags().String("time", "record", "record or event")
+	by := chosen(c.Flags(), "time", "", "what time an input stands for: of its ", "record", "event")
 	apply := c.Flags().Int("apply", notGiven, "write the rows that differ, if there are so many")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		times := map[string]stream.RebuildTime{"record": stream.ByRecord, "event": stream.ByEvent}
-		time, known := times[*by]
-		if !known {
-			return usageError{fmt.Errorf("time %q: record or event", *by)}
-		}
-		contexts, err := services.New(o.world)
+		contexts, err := o.contexts()
 		if err != nil {
 			return err
 		}
-		chosen, err := choose(contexts.All, args)
+		picked, err := choose(contexts.All, args)
 		if err != nil {
 			return err
 		}
-		if len(chosen) != 1 {
+		if len(picked) != 1 {
 			return usageError{errors.New("name one service: each is stopped, compared and mended by itself")}
 		}
 		config, err := o.admin()
@@ -61,7 +56,7 @@ like any others: a state directory needs no care.`,
 		if config.Wire, err = o.wire(); err != nil {
 			return err
 		}
-		r, err := stream.NewRebuild(cmd.Context(), config, chosen[0], time)
+		r, err := stream.NewRebuild(cmd.Context(), config, picked[0], times[*by])
 		if err != nil {
 			return err
 		}

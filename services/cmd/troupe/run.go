@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -18,7 +20,7 @@ import (
 func runCommand(o *options) *cobra.Command {
 	l := &laptop{options: o}
 	c := &cobra.Command{
-		Use: "run all | SERVICE…", Short: "Run services, or the whole estate", Args: cobra.MinimumNArgs(1),
+		Use: "run all | SERVICE…", Short: "Run services, or the whole estate", Args: takes(1, many),
 		Long: `Run one or more services in this process, each as its own consumer group, against
 a Kafka and a registry. The topics must be there: see troupe topology apply. Queues,
 batches, caches and retries are bounded: see troupe limits. The heap grows to three
@@ -40,7 +42,7 @@ broker and registry, and a simulated world with invented orders in quickened tim
 	f.Uint64Var(&l.seed, "seed", 1, "of the invented orders (run all, embedded)")
 	f.IntVar(&l.workers, "workers", min(runtime.NumCPU(), 4), "workers of each service: clients that commit beside each other, at most one a partition is of use; with run all, embedded: 1")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) == 1 && args[0] == "all" && len(o.brokers) == 0 {
+		if slices.Equal(args, []string{"all"}) && len(o.brokers) == 0 {
 			return l.run(cmd)
 		}
 		return serve(cmd, o, args, l.workers, l.listen)
@@ -48,12 +50,26 @@ broker and registry, and a simulated world with invented orders in quickened tim
 	return c
 }
 
+// simulated are the flags of what a simulated world stands in for.
+var simulated = []string{"scoring-url", "provider-url", "warehouse-url", "erp-url", "mail", "mail-from", "unknown"}
+
 func serve(cmd *cobra.Command, o *options, names []string, workers int, at addresses) (err error) {
-	contexts, err := services.New(o.world)
+	contexts, err := o.contexts()
 	if err != nil {
 		return err
 	}
 	if contexts.All, err = choose(contexts.All, names); err != nil {
+		return err
+	}
+	if workers < 1 {
+		return usageError{fmt.Errorf("--workers %d: at least one works", workers)}
+	}
+	shown := slices.ContainsFunc(contexts.All, func(s topology.Service) bool { return s.Name == "workbench" })
+	err = idle(cmd, "it is for run all without --brokers, on invented orders", "edge-listen", "speed", "rate", "seed")
+	if err == nil && !shown {
+		err = idle(cmd, "the workbench is not among the services", "workbench-listen")
+	}
+	if err != nil {
 		return err
 	}
 	if err := o.partners(contexts.All); err != nil {
@@ -81,7 +97,7 @@ func serve(cmd *cobra.Command, o *options, names []string, workers int, at addre
 	}
 	doors := []*listener{d}
 	fmt.Fprintf(cmd.ErrOrStderr(), "running %v; metrics at %s/metrics\n", names, d.url())
-	if slices.ContainsFunc(contexts.All, func(s topology.Service) bool { return s.Name == "workbench" }) {
+	if shown {
 		w, err := open("workbench", at.workbench, whenReady(runner, contexts.Workbench.Handler()))
 		if err != nil {
 			return err
@@ -94,21 +110,26 @@ func serve(cmd *cobra.Command, o *options, names []string, workers int, at addre
 
 // choose finds services by name.
 func choose(all []topology.Service, names []string) ([]topology.Service, error) {
-	var chosen []topology.Service
-	var known []string
 	if slices.Equal(names, []string{"all"}) {
 		return all, nil
 	}
+	var picked []topology.Service
+	var known []string
 	for _, s := range all {
 		known = append(known, s.Name)
 		if slices.Contains(names, s.Name) {
-			chosen = append(chosen, s)
+			picked = append(picked, s)
 		}
 	}
-	for _, n := range names {
-		if !slices.Contains(known, n) {
-			return nil, usageError{fmt.Errorf("no service %q: there are %v", n, known)}
+	for i, n := range names {
+		switch {
+		case n == "all":
+			return nil, usageError{errors.New("all is every service: it stands alone")}
+		case !slices.Contains(known, n):
+			return nil, usageError{fmt.Errorf("no service %q: there are %s", n, strings.Join(known, ", "))}
+		case slices.Contains(names[:i], n):
+			return nil, usageError{fmt.Errorf("%s is named twice: to run more of it, start another process with an --instance of its own, or raise --workers", n)}
 		}
 	}
-	return chosen, nil
+	return picked, nil
 }

@@ -21,22 +21,22 @@ func schemasCommand(o *options) *cobra.Command {
 	c := group("schemas", "The published language")
 	c.AddCommand(
 		&cobra.Command{
-			Use: "lint", Short: "Check that every field says its meaning, unit and owner", Args: cobra.NoArgs,
+			Use: "lint", Short: "Check that every field says its meaning, unit and owner", Args: takes(0, 0),
 			Example: "  troupe schemas lint",
 			RunE:    func(cmd *cobra.Command, _ []string) error { return report(cmd, schemas.Lint, "lint") },
 		},
 		&cobra.Command{
-			Use: "compat", Short: "Check every version against every other, both ways", Args: cobra.NoArgs,
+			Use: "compat", Short: "Check every version against every other, both ways", Args: takes(0, 0),
 			Example: "  troupe schemas compat",
 			RunE:    func(cmd *cobra.Command, _ []string) error { return report(cmd, schemas.Compat, "compatibility") },
 		},
 		&cobra.Command{
-			Use: "register", Short: "Register every published version under its topic", Args: cobra.NoArgs,
+			Use: "register", Short: "Register every published version under its topic", Args: takes(0, 0),
 			Example: "  troupe schemas register --registry http://localhost:8081",
 			RunE:    func(cmd *cobra.Command, _ []string) error { return register(cmd, o) },
 		},
 		&cobra.Command{
-			Use: "decode", Short: "Turn a framed record on standard input into JSON", Args: cobra.NoArgs,
+			Use: "decode", Short: "Turn a framed record on standard input into JSON", Args: takes(0, 0),
 			Example: "  kcat -C -b localhost:9092 -t orders -c 1 -e -D '' | troupe schemas decode --registry http://localhost:8081",
 			RunE:    func(cmd *cobra.Command, _ []string) error { return decode(cmd, o) },
 		},

@@ -15,12 +15,13 @@ import (
 func stateCommand(o *options) *cobra.Command {
 	c := group("state", "What services know, on disk and on their changelogs")
 	c.AddCommand(&cobra.Command{
-		Use: "verify", Short: "Compare a state directory with the changelogs it trails", Args: cobra.NoArgs,
+		Use: "verify", Short: "Compare a state directory with the changelogs it trails", Args: takes(0, 0),
 		Long: `Compare every row in a state directory with its changelog, up to where the
 directory says it has come. Stop the services that use it first.
 
-It exits with 0 if they agree, with 3 if a row differs. A task that trails another
-changelog than there is (made anew, or cut) is named; a start restores it whole.`,
+It exits with 0 if they agree, with 3 if a row differs, with 1 if there is nothing
+to compare. A task that trails another changelog than there is (made anew, or cut)
+is named; a start restores it whole.`,
 		Example: `  troupe state verify --state /var/lib/troupe --brokers localhost:9092`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.state == "" {
@@ -28,6 +29,9 @@ changelog than there is (made anew, or cut) is named; a start restores it whole.
 			}
 			if _, err := os.Stat(o.state); err != nil {
 				return fmt.Errorf("no state directory there: %w", err)
+			}
+			if err := o.directory(); err != nil {
+				return err
 			}
 			config, err := o.admin()
 			if err != nil {
@@ -40,29 +44,50 @@ changelog than there is (made anew, or cut) is named; a start restores it whole.
 			if err = errors.Join(err, config.Store.Close()); err != nil {
 				return err
 			}
-			return tell(cmd.OutOrStdout(), verified)
+			if len(verified) == 0 {
+				return fmt.Errorf("no task lies in %s: name the directory that troupe run had as --state (of a demo, its folder estate)", o.state)
+			}
+			return tell(cmd.OutOrStdout(), cmd.ErrOrStderr(), verified)
 		},
 	}, rebuildCommand(o))
 	return c
 }
 
 // tell prints what was found; a row that differs is drift.
-func tell(w io.Writer, verified []stream.Verified) error {
-	if len(verified) == 0 {
-		fmt.Fprintln(w, "no task lies there")
-	}
-	var drift error
+func tell(w, say io.Writer, verified []stream.Verified) error {
+	rows, stale, differ := 0, 0, 0
 	for _, v := range verified {
-		switch {
-		case v.Stale:
-			fmt.Fprintf(w, "%s: of another changelog, restored whole at the next start\n", v.Task)
-		default:
-			fmt.Fprintf(w, "%s: %d rows, %d records behind, which write %d of them anew\n", v.Task, v.Rows, v.Behind, v.Again)
+		rows, differ = rows+v.Rows-v.Again, differ+len(v.Differs)
+		fmt.Fprintf(w, "%s: %s\n", v.Task, standing(v))
+		if v.Stale {
+			stale++
 		}
 		for _, d := range v.Differs {
 			fmt.Fprintf(w, "  %s\n", d)
-			drift = errDrift
 		}
 	}
-	return drift
+	compared := len(verified) - stale
+	switch {
+	case differ > 0:
+		return errDrift
+	case compared == 0:
+		return errors.New("nothing could be compared: every task is of another changelog; check --brokers and --prefix")
+	}
+	fmt.Fprintf(say, "%s of %s agree with their changelogs\n", count(rows, "rows"), count(compared, "tasks"))
+	return nil
+}
+
+// standing says how a task stands to its changelog.
+func standing(v stream.Verified) string {
+	if v.Stale {
+		return "of another changelog, restored whole at the next start"
+	}
+	says := count(v.Rows, "rows")
+	if v.Behind > 0 {
+		says += "; the changelog goes on for " + count(int(v.Behind), "records")
+	}
+	if v.Again > 0 {
+		says += fmt.Sprintf(", which write %d of the rows anew at the next start", v.Again)
+	}
+	return says
 }

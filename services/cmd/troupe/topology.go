@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"troupe/services"
 	"troupe/topology"
 	"troupe/topology/stream"
 )
@@ -13,19 +12,16 @@ import (
 func topologyCommand(o *options) *cobra.Command {
 	c := group("topology", "The map of the estate: what exists and who may touch it")
 	graph := &cobra.Command{
-		Use: "graph", Short: "Draw the services and the topics between them", Args: cobra.NoArgs,
+		Use: "graph", Short: "Draw the services and the topics between them", Args: takes(0, 0),
 		Example: "  troupe topology graph -o mermaid",
 	}
-	format := graph.Flags().StringP("output", "o", "mermaid", "mermaid")
+	chosen(graph.Flags(), "output", "o", "", "mermaid")
 	graph.RunE = func(cmd *cobra.Command, _ []string) error {
-		if *format != "mermaid" {
-			return usageError{fmt.Errorf("output %q: only mermaid is known", *format)}
-		}
 		estate, err := topology.DefaultEstate()
 		if err != nil {
 			return err
 		}
-		contexts, err := services.New(o.world)
+		contexts, err := o.contexts()
 		if err != nil {
 			return err
 		}
@@ -34,14 +30,14 @@ func topologyCommand(o *options) *cobra.Command {
 	}
 	c.AddCommand(graph,
 		&cobra.Command{
-			Use: "validate", Short: "Check the services against the estate, without a broker", Args: cobra.NoArgs,
+			Use: "validate", Short: "Check the services against the estate, without a broker", Args: takes(0, 0),
 			Example: "  troupe topology validate",
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				estate, err := topology.DefaultEstate()
 				if err != nil {
 					return err
 				}
-				contexts, err := services.New(o.world)
+				contexts, err := o.contexts()
 				if err != nil {
 					return err
 				}
@@ -53,14 +49,14 @@ func topologyCommand(o *options) *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "apply", Short: "Make the topics that are missing", Args: cobra.NoArgs,
+			Use: "apply", Short: "Make the topics that are missing", Args: takes(0, 0),
 			Example: "  troupe topology apply --brokers localhost:9092",
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				config, err := o.admin()
 				if err != nil {
 					return err
 				}
-				contexts, err := services.New(o.world)
+				contexts, err := o.contexts()
 				if err != nil {
 					return err
 				}
@@ -68,7 +64,10 @@ func topologyCommand(o *options) *cobra.Command {
 				for _, t := range made {
 					fmt.Fprintln(cmd.OutOrStdout(), t)
 				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "%d topics made\n", len(made))
+				if err != nil && len(made) == 0 {
+					return err
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s made\n", count(len(made), "topics"))
 				return err
 			},
 		})

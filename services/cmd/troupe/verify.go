@@ -16,18 +16,15 @@ import (
 
 func verifyCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "verify", Short: "Check the invariants over live topics", Args: cobra.NoArgs,
+		Use: "verify", Short: "Check the invariants over live topics", Args: takes(0, 0),
 		Long: `Read every public topic and every inbox from the beginning to where it ends now,
 and check the invariants of the estate. What is younger than 25 hours by the
 log's own time may still be under way, and is not judged where an answer is owed.
 Exits with 1 if one does not hold.`,
 		Example: "  troupe verify --brokers localhost:9092 --registry http://localhost:8081",
 	}
-	output := cmd.Flags().StringP("output", "o", "text", "text or json")
+	format := output(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if *output != "text" && *output != "json" {
-			return usageError{fmt.Errorf("output %q: text or json", *output)}
-		}
 		c, err := o.admin()
 		if err != nil {
 			return err
@@ -39,7 +36,7 @@ Exits with 1 if one does not hold.`,
 		if err != nil {
 			return err
 		}
-		if *output == "json" {
+		if *format == "json" {
 			out := json.NewEncoder(cmd.OutOrStdout())
 			out.SetIndent("", "  ")
 			if err := out.Encode(found); err != nil {
@@ -47,6 +44,7 @@ Exits with 1 if one does not hold.`,
 			}
 		} else {
 			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "INVARIANT\tVIOLATIONS")
 			for _, name := range slices.Sorted(maps.Keys(found.Violations)) {
 				fmt.Fprintf(t, "%s\t%d\n", name, found.Violations[name])
 			}
@@ -55,10 +53,10 @@ Exits with 1 if one does not hold.`,
 			}
 			explain(cmd.OutOrStdout(), found)
 		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "%d records\n", found.Records)
 		if n := found.Total(); n > 0 {
-			return fmt.Errorf("%d violations", n)
+			return fmt.Errorf("%s of invariants in %s", count(n, "violations"), count(found.Records, "records"))
 		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "all %d invariants hold over %s\n", len(found.Violations), count(found.Records, "records"))
 		return nil
 	}
 	return cmd
