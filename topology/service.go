@@ -54,11 +54,11 @@ type Set struct {
 	Row      Row
 	Beside   *Row                                         // a row shared by all keys of a partition, written by Shared steps
 	RowKey   func(key string, e *schemas.Envelope) string // nil: the record's key
-	Remember int                                          // how many input IDs a row keeps for deduplication; 0: DefaultRemember
+	Remember int                                          // how many inputs, and intents that had their outcome, a row remembers; 0: DefaultRemember
 	Handlers []Handler
 }
 
-// DefaultRemember bounds the input IDs that a row keeps. An order sees some
+// DefaultRemember bounds the inputs and intents that a row remembers. An order sees some
 // forty inputs in its life; a row that sees more must say so in its set.
 const DefaultRemember = 128
 

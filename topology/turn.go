@@ -115,8 +115,9 @@ func (t *Turn) AskAs(inbox, key string, request schemas.Message, discriminator .
 
 // Intend asks for an effect. Its outcome comes back to the same row as the
 // message that the effect declares. The discriminator tells it from other
-// intents of the same effect in this row, and so makes the idempotency key: one that
-// was used before is a defect.
+// intents of the same effect in this row, and so makes the idempotency key. To ask for
+// the same once more, after an outcome that says nothing, is fine; to ask for something
+// else under a name that was used is a defect, as far as the row remembers.
 func (t *Turn) Intend(effect string, request any, discriminator string) {
 	t.out.Intents = append(t.out.Intents, Intent{Effect: effect, Discriminator: discriminator, Request: request})
 }

@@ -225,7 +225,8 @@ func cancel(f *Fulfilment, s *Shipment, t *topology.Turn) {
 	t.Publish(&shipmentCancelled{Envelope: of(s), ShipmentID: s.ID, Lines: lines(f, s)}, s.ID)
 }
 
-// onWaited buries what has waited in vain; the reports stay in the row no more.
+// onWaited says of what has waited in vain; the reports stay in the row, should the
+// order come after all.
 func onWaited(f *Fulfilment, _ *topology.Turn) error {
 	n, m := len(f.Waiting), len(f.WaitingScan)
 	if n+m == 0 {

@@ -40,7 +40,7 @@ func onDead(e *Exception, d topology.DeadLetter, t *topology.Turn) error {
 		return topology.Drop("raised before")
 	}
 	t.PublishAs(t.Cause.Key, &exceptionRaised{
-		ExceptionID: t.Cause.Key, Service: d.Service, Topic: d.Topic, Partition: d.Partition, Offset: d.Offset,
+		ExceptionID: t.Cause.Key, Service: d.Service, Topic: strings.ToValidUTF8(d.Topic, "�"), Partition: d.Partition, Offset: d.Offset,
 		RecordKey: strings.ToValidUTF8(string(d.Key), "�"), Cause: d.Cause, Detail: strings.ToValidUTF8(d.Detail, "�"), Attempts: d.Attempts,
 		DeadTopic: t.Cause.Topic, DeadPartition: t.Cause.Partition, DeadOffset: t.Cause.Offset, Order: strings.ToValidUTF8(d.Order, "�"),
 	})

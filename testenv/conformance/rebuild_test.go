@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -125,6 +127,43 @@ func TestRebuild(t *testing.T) {
 		t.Errorf("%d facts, want the %d of before: what was mended has forgotten what it had seen", got, before)
 	}
 	b.agrees("a", rows)
+}
+
+// TestRebuildOfWhatWasBuried: a timer that failed did nothing but be gone, and an
+// outcome that was poison nothing but settle its intent, whatever a binary that was
+// mended since would make of them.
+func TestRebuildOfWhatWasBuried(t *testing.T) {
+	b := newBench(t)
+	mended := false
+	call := func(context.Context, topology.Call, request) (fraudScored, error) {
+		return fraudScored{Decision: "CLEAR", Score: 1}, nil
+	}
+	service := asking(call, func(c *count, _ fraudScored, turn *topology.Turn) error {
+		turn.At(turn.Now, "ring", "")
+		if !mended && turn.Cause.Key == "acme/web-1" {
+			return topology.Poison("not this one")
+		}
+		return nil
+	})
+	set := &service.Sets[0]
+	set.Handlers = append(set.Handlers, topology.Keyed("", "order", "count", topology.Due("ring", func(c *count, turn *topology.Turn) error {
+		if !mended {
+			return errors.New("out of tune")
+		}
+		return onRing(c, turn)
+	})).Handlers...)
+	i := b.start("a", service)
+	list := orders(4)
+	b.publishAll(list)
+	b.settle()
+	i.end()
+	if n := len(b.read("fraud.dead")); n != len(list) { // an outcome, and the timers of the others
+		t.Fatalf("%d dead letters, want %d", n, len(list))
+	}
+	mended = true
+	if _, rows, differs := b.compared(service, stream.ByEvent); rows != len(list) || len(differs) > 0 {
+		t.Errorf("%d rows, want %d; %q", rows, len(list), differs)
+	}
 }
 
 // rowOf is an order's row on the changelog.

@@ -398,23 +398,36 @@ func TestTasksAreCounted(t *testing.T) {
 	}
 }
 
-// TestUsedDiscriminator: a step that asks the world under a name whose outcome has come
-// before is a defect. The world would repeat its old answer, and the call be lost
-// without a word.
+// TestUsedDiscriminator: a step that asks the world for something else under a name
+// whose outcome has come is a defect: the world would repeat its old answer, and the
+// call be lost without a word. To ask for the same again is how one hears what became
+// of it.
 func TestUsedDiscriminator(t *testing.T) {
 	b := newBench(t)
 	var calls atomic.Int32
-	b.start("a", asking(func(context.Context, topology.Call, request) (fraudScored, error) {
+	service := asking(func(context.Context, topology.Call, request) (fraudScored, error) {
 		calls.Add(1)
 		return fraudScored{Decision: "CLEAR", Score: 1}, nil
-	}, onScored))
+	}, onScored)
+	asks := 0
+	service.Sets[0].Handlers[0] = topology.Keyed("", "order", "count", topology.On("OrderPlaced", func(_ *count, e placedRead, turn *topology.Turn) error {
+		if asks++; asks == 3 {
+			e.Currency = "BRL"
+		}
+		turn.Intend("score", request(e), "")
+		return nil
+	})).Handlers[0]
+	b.start("a", service)
 	b.publish("web-1")
-	b.until("the outcome has come", func() bool { return len(b.scores()) == 1 })
-	b.publishAs("web-1", "another")
+	b.until("the outcome has come", func() bool { return len(b.scores()["web-1"]) == 1 })
+	b.publishAs("web-1", "the same again")
+	b.until("its outcome has come", func() bool { return calls.Load() == 2 })
+	b.settle()
+	b.publishAs("web-1", "something else")
 	b.settle()
 	dead := b.read("fraud.dead")
-	if calls.Load() != 1 || len(dead) != 1 || !strings.Contains(headerOf(dead[0], "dead.detail"), "has had its outcome") {
-		t.Errorf("%d calls and %d dead letters, want 1 and 1 that says why", calls.Load(), len(dead))
+	if calls.Load() != 2 || len(dead) != 1 || !strings.Contains(headerOf(dead[0], "dead.detail"), "outcome for another request") {
+		t.Errorf("%d calls and %d dead letters, want 2 and 1 that says why", calls.Load(), len(dead))
 	}
 }
 

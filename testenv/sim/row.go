@@ -155,10 +155,18 @@ func (f *frame) inHand(id string) bool {
 	return slices.ContainsFunc(f.Intents, func(in intent) bool { return in.ID == id })
 }
 
-// take removes an intent that has its outcome, and remembers it.
+// take removes an intent that has its outcome, and remembers what it asked for.
 func (f *frame) take(id string, limit int) {
-	f.Intents = slices.DeleteFunc(f.Intents, func(in intent) bool { return in.ID == id })
-	f.remember(contentOf(id, nil), limit)
+	f.Intents = slices.DeleteFunc(f.Intents, func(in intent) bool {
+		if in.ID != id {
+			return false
+		}
+		d := contentOf(id, in.Request)
+		if had, _ := f.seen(d); !had {
+			f.remember(d, limit)
+		}
+		return true
+	})
 }
 
 // adopt takes from an input what the row's outputs inherit, where it has none.

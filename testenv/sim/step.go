@@ -425,8 +425,8 @@ func (s *service) intend(in *input, r *row, i topology.Intent) (call, error) {
 	if r.frame.inHand(id) {
 		return call{}, fmt.Errorf("intent %s/%s is already in hand: give it another discriminator", i.Effect, i.Discriminator)
 	}
-	if had, _ := r.frame.seen(contentOf(id, nil)); had {
-		return call{}, fmt.Errorf("intent %s/%s has had its outcome: give it another discriminator", i.Effect, i.Discriminator)
+	if had, same := r.frame.seen(contentOf(id, request)); had && !same {
+		return call{}, fmt.Errorf("intent %s/%s has had its outcome for another request: give it another discriminator", i.Effect, i.Discriminator)
 	}
 	made := intent{ID: id, Effect: i.Effect, Discriminator: i.Discriminator, Request: request, CauseID: in.turn.Cause.Envelope.ID}
 	r.frame.Intents = append(r.frame.Intents, made)

@@ -147,17 +147,14 @@ func (w *worker) judge(x *transaction, in *input, err error, attempts int32) err
 		return w.park(x, in, after, attempts, err.Error())
 	case parked:
 		err = fmt.Errorf("after %d attempts: %w", attempts, err)
-		w.bury(x, in.record, causeAttempts, err, attempts, in.turn.Cause.Envelope.Order)
+		w.buryInput(x, in, causeAttempts, err, attempts)
 	case topology.Poisoned(err):
 		w.bury(x, in.record, causePoison, err, attempts, in.turn.Cause.Envelope.Order)
 		if err := w.settle(x, in); err != nil {
 			return err
 		}
 	default:
-		w.bury(x, in.record, causeDefect, err, attempts, in.turn.Cause.Envelope.Order)
-		if in.outcome != "" {
-			x.ended = append(x.ended, in.outcome) // the call; the row keeps its intent
-		}
+		w.buryInput(x, in, causeDefect, err, attempts)
 	}
 	return w.breaker.check(w.limits)
 }
@@ -180,11 +177,11 @@ func (w *worker) settle(x *transaction, in *input) error {
 func (w *worker) park(x *transaction, in *input, after time.Duration, attempts int32, why string) error {
 	r := in.row
 	if size := sizeOf(in.record); size > w.limits.RecordBytes {
-		w.bury(x, in.record, causeParked, fmt.Errorf("%d bytes, more than the limit of %d, cannot wait: %s", size, w.limits.RecordBytes, why), attempts, in.turn.Cause.Envelope.Order)
+		w.buryInput(x, in, causeParked, fmt.Errorf("%d bytes, more than the limit of %d, cannot wait: %s", size, w.limits.RecordBytes, why), attempts)
 		return nil
 	}
 	if r.frame.parked() >= int64(w.limits.ParkedPerKey) {
-		w.bury(x, in.record, causeParked, fmt.Errorf("%d inputs wait under the key already: %s", r.frame.parked(), why), attempts, in.turn.Cause.Envelope.Order)
+		w.buryInput(x, in, causeParked, fmt.Errorf("%d inputs wait under the key already: %s", r.frame.parked(), why), attempts)
 		return nil
 	}
 	x.touch(in.task, r)

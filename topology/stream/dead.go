@@ -86,10 +86,24 @@ func (w *worker) bury(x *transaction, r *kgo.Record, cause string, err error, at
 // record's topic would stand, and its deadline for an offset. A timer cannot be sent
 // again; what it should have done is for a person to see to.
 func (w *worker) buryTimer(x *transaction, t *task, r *row, tm armed, cause string, err error, attempts int32) {
+	from := w.sourceOf(t, r, tm)
 	w.bury(x, &kgo.Record{
-		Topic:     w.config.Prefix + topology.TimerSource(t.set.full, tm.Name, tm.Discriminator, r.key[1:]),
-		Partition: t.id.partition, Offset: tm.At, Key: []byte(orElse(r.frame.RecordKey, r.key[1:])),
+		Topic: from.topic, Partition: from.partition, Offset: from.offset, Key: []byte(orElse(r.frame.RecordKey, r.key[1:])),
 	}, cause, err, attempts, r.frame.Order)
+}
+
+// sourceOf is what a dead letter names for a timer.
+func (w *worker) sourceOf(t *task, r *row, tm armed) source {
+	return source{w.config.Prefix + topology.TimerSource(t.set.full, tm.Name, tm.Discriminator, r.key[1:]), t.id.partition, tm.At}
+}
+
+// buryInput is bury for an input that a step was to have. With an outcome its call has
+// ended; the row keeps the intent, and asks for it at the next start.
+func (w *worker) buryInput(x *transaction, in *input, cause string, err error, attempts int32) {
+	w.bury(x, in.record, cause, err, attempts, in.turn.Cause.Envelope.Order)
+	if in.outcome != "" {
+		x.ended = append(x.ended, in.outcome)
+	}
 }
 
 // fit takes from a dead letter what makes it larger than its topic allows: a

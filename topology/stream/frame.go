@@ -24,7 +24,7 @@ type frame struct {
 	Trace       string   `avro:"trace"`
 	RecordKey   string   `avro:"recordKey"` // of the records that reach this row, where it is not the row's
 	Sequence    int64    `avro:"sequence"`  // facts published so far
-	Seen        []byte   `avro:"seen"`      // inputs, seenSize bytes each, oldest first
+	Seen        []byte   `avro:"seen"`      // inputs, and intents that had their outcome, seenSize bytes each, oldest first
 	Timers      []armed  `avro:"timers"`
 	Intents     []intent `avro:"intents"`
 	ParkedFrom  int64    `avro:"parkedFrom"` // parked inputs are ParkedFrom … ParkedTo-1
@@ -127,16 +127,23 @@ func (f *frame) inHand(id string) bool {
 	return slices.ContainsFunc(f.Intents, func(in intent) bool { return in.ID == id })
 }
 
-// take removes an intent that has its outcome. It is remembered like an input: asked
-// for under the same ID again, the world would repeat its old answer.
+// take removes an intent that has its outcome. It is remembered like an input, with
+// what it asked for: asked for something else under the same ID, the world would repeat
+// its old answer.
 func (f *frame) take(id string, limit int) {
-	f.Intents = slices.DeleteFunc(f.Intents, func(in intent) bool { return in.ID == id })
-	f.remember(contentOf(id, nil), limit)
+	f.Intents = slices.DeleteFunc(f.Intents, func(in intent) bool {
+		if in.ID != id {
+			return false
+		}
+		if d := contentOf(id, in.Request); !f.had(d) {
+			f.remember(d, limit)
+		}
+		return true
+	})
 }
 
-// answered reports whether an intent had its outcome before.
-func (f *frame) answered(id string) bool {
-	had, _ := f.seen(contentOf(id, nil))
+func (f *frame) had(d [seenSize]byte) bool {
+	had, _ := f.seen(d)
 	return had
 }
 

@@ -149,7 +149,7 @@ func fulfil(ctx context.Context, c Config, adm *kadm.Client, needs map[string][]
 			if !known || compacted || n.is(value) {
 				continue
 			}
-			errs = append(errs, fmt.Errorf("topic %s has %s=%s, needed is %s: %s; kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config %s=%s mends it",
+			errs = append(errs, fmt.Errorf("topic %s has %s=%s, needed is %s: %s; kafka-configs.sh --bootstrap-server … --alter --entity-type topics --entity-name %s --add-config %s=%s mends it",
 				t.Name, n.key, value, n.want, n.why, t.Name, n.key, n.set))
 		}
 	}

@@ -45,7 +45,7 @@ type Rebuild struct {
 	store  *table.Store
 	worker *worker
 	clock  *replayClock
-	buried map[source]bool
+	buried map[source]string // the cause of each
 }
 
 // RebuildTask is a task that is rebuilt, and what became of it.
@@ -93,7 +93,7 @@ const (
 // NewRebuild looks at what there is to do, and refuses what cannot be done: a
 // service that runs, and inputs that are gone. c needs no store, clock or metrics.
 func NewRebuild(ctx context.Context, c Config, s topology.Service, by RebuildTime) (_ *Rebuild, err error) {
-	r := &Rebuild{by: by, clock: &replayClock{Clock: clock.Wall()}, buried: map[source]bool{}}
+	r := &Rebuild{by: by, clock: &replayClock{Clock: clock.Wall()}, buried: map[source]string{}}
 	c.Clock, c.Metrics = r.clock, NewMetrics(prometheus.NewRegistry())
 	c.Instance = orElse(c.Instance, "rebuild")
 	if c.Log == nil {
@@ -137,7 +137,7 @@ func NewRebuild(ctx context.Context, c Config, s topology.Service, by RebuildTim
 	}
 	r.worker = &worker{
 		name: s.Name + ".rebuild", config: c, limits: c.Limits, plan: r.plan, log: slog.New(slog.DiscardHandler), metrics: c.Metrics,
-		wire: framer{wire: c.Wire, prefix: c.Prefix, widths: r.widths}, flight: h.flight(0, s.Name),
+		wire: framer{wire: c.Wire, prefix: c.Prefix, widths: r.widths}, flight: h.flight(0, s.Name), buried: r.buried,
 	}
 	return r, nil
 }
@@ -249,7 +249,7 @@ func (r *Rebuild) Compare(ctx context.Context, told func(done int64)) error {
 	return nil
 }
 
-// deadLetters reads which inputs were buried. They changed nothing then, whatever
+// deadLetters reads which inputs and timers were buried. They changed nothing then, whatever
 // the steps would make of them today, and one in quarantine would end us too.
 // What was mended since came as a record of its own.
 func (r *Rebuild) deadLetters(ctx context.Context) error {
@@ -271,7 +271,7 @@ func (r *Rebuild) deadLetters(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("%s/%d offset %d: %w", rec.Topic, rec.Partition, rec.Offset, err)
 			}
-			r.buried[source{r.config.topic(d.Topic), d.Partition, d.Offset}] = true
+			r.buried[source{r.config.topic(d.Topic), d.Partition, d.Offset}] = d.Cause
 		}
 		return nil
 	})
@@ -352,10 +352,11 @@ func (r *Rebuild) run(ctx context.Context, rt *RebuildTask, horizon time.Time, t
 		if n++; n%rebuildBatch == 0 {
 			told(n)
 		}
-		if r.buried[source{rec.Topic, rec.Partition, rec.Offset}] {
+		cause, buried := r.buried[source{rec.Topic, rec.Partition, rec.Offset}]
+		if buried && (cause != causePoison || rec.Topic != rt.set.inbox) {
 			continue
 		}
-		if err := run.input(ctx, rec); err != nil {
+		if err := run.input(ctx, rec, buried); err != nil {
 			return nil, fmt.Errorf("%s/%d offset %d: %w", rec.Topic, rec.Partition, rec.Offset, err)
 		}
 	}
@@ -407,7 +408,9 @@ type rerun struct {
 	offset int64
 }
 
-func (u *rerun) input(ctx context.Context, rec *kgo.Record) error {
+// input runs a record's step. Of one that was poison it does what that did: an
+// outcome's intent is settled.
+func (u *rerun) input(ctx context.Context, rec *kgo.Record, poison bool) error {
 	if u.by == ByRecord {
 		if err := u.until(ctx, rec.Timestamp); err != nil {
 			return err
@@ -432,13 +435,25 @@ func (u *rerun) input(ctx context.Context, rec *kgo.Record) error {
 		return err
 	}
 	u.x.inputs++
-	if err := u.worker.accept(u.x, in); err != nil {
+	if poison {
+		err = u.settle(in)
+	} else {
+		err = u.worker.accept(u.x, in)
+	}
+	if err != nil {
 		return err
 	}
 	if u.x.inputs < rebuildBatch {
 		return nil
 	}
 	return u.commit()
+}
+
+func (u *rerun) settle(in *input) error {
+	if err := in.open(); err != nil || in.row.err != nil {
+		return err
+	}
+	return u.worker.settle(u.x, in)
 }
 
 // until lets business time come to at: what was due before has fired.

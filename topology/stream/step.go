@@ -257,8 +257,8 @@ func (w *worker) intents(in *input, r *row, intents []topology.Intent) ([]starte
 		if slices.ContainsFunc(r.frame.Intents, func(have intent) bool { return have.ID == id }) {
 			return nil, fmt.Errorf("intent %s/%s is already in hand: give it another discriminator", i.Effect, i.Discriminator)
 		}
-		if r.frame.answered(id) {
-			return nil, fmt.Errorf("intent %s/%s has had its outcome, and the world would repeat it: give it another discriminator", i.Effect, i.Discriminator)
+		if had, same := r.frame.seen(contentOf(id, request)); had && !same {
+			return nil, fmt.Errorf("intent %s/%s has had its outcome for another request, and the world would repeat it: give it another discriminator", i.Effect, i.Discriminator)
 		}
 		made := intent{ID: id, Effect: i.Effect, Discriminator: i.Discriminator, Request: request, CauseID: in.turn.Cause.Envelope.ID, At: in.turn.Now.UnixMilli()}
 		r.frame.Intents = append(r.frame.Intents, made)

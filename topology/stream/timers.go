@@ -121,6 +121,9 @@ func (w *worker) ring(x *transaction, t *task, r *row, tm armed) error {
 	if err := w.restage(x, t, r); err != nil { // without the timer, whatever the step says
 		return err
 	}
+	if _, was := w.buried[w.sourceOf(t, r, tm)]; was {
+		return nil // it changed nothing else
+	}
 	h := t.set.timers[tm.Name]
 	if h == nil {
 		w.log.Warn("a timer that no step is Due on any more is dropped", "timer", tm.Name, "key", r.key[1:])

@@ -35,6 +35,7 @@ type worker struct {
 	breaker breaker
 	ready   func(bool)
 	flight  *flight
+	buried  map[source]string // in a rebuild: what became a dead letter then, and why
 
 	// of one session
 	session  *kgo.GroupTransactSession
