@@ -220,9 +220,8 @@ func Asked[S, E any](message string, step func(*S, E, *Turn) error) Step[S] {
 
 // Due reacts to a timer that the set armed with Turn.At. It fires once every input of
 // its partition up to the deadline was read, or hold-timers have passed: what has
-// not come by then may be late, not missing. A timer cannot
-// be parked or sent again: a step that does not return nil or Drop leaves a dead letter
-// that names it.
+// not come by then may be late, not missing. A timer cannot be parked or sent again: a
+// step that does not return nil or Drop leaves a dead letter that names it.
 func Due[S any](timer string, step func(*S, *Turn) error) Step[S] {
 	return Step[S]{Handler{
 		Trigger: OnTimer, Name: timer,

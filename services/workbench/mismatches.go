@@ -80,21 +80,17 @@ const anyState = "all"
 // mismatches finds differences: by number of the code, then what is most at risk.
 func (b *Bench) mismatches(q url.Values) (l Mismatches, err error) {
 	l.Codes = []CodeRow{}
-	states, codes := words{}, words{}
+	states := words{}
 	states.add(isOpen, isCleared, isAccepted, anyState)
 	if l.State, err = states.find("state", cmp.Or(q.Get("state"), isOpen)); err != nil {
 		return l, err
 	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	codes.add(b.config.Codes...)
-	for _, f := range b.flows {
-		for _, m := range f.mismatches {
-			codes.add(m.Code)
+	if code := q.Get("code"); code != "" {
+		if l.Code, err = b.codes().find("code", code); err != nil {
+			return l, err
 		}
-	}
-	if l.Code, err = codes.find("code", q.Get("code")); err != nil {
-		return l, err
 	}
 	var found []MismatchRow
 	for n, f := range b.flows {
@@ -115,6 +111,18 @@ func (b *Bench) mismatches(q url.Values) (l Mismatches, err error) {
 	})
 	l.Mismatches, l.Part = cut(found, pageOf(q), rowsPerPage)
 	return l, nil
+}
+
+// codes are those that reconciliation may find, and that were heard of.
+func (b *Bench) codes() words {
+	codes := words{}
+	codes.add(b.config.Codes...)
+	for _, f := range b.flows {
+		for _, m := range f.mismatches {
+			codes.add(m.Code)
+		}
+	}
+	return codes
 }
 
 func (l *Mismatches) sum(r MismatchRow) {

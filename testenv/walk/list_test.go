@@ -3,7 +3,6 @@ package walk
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -26,9 +25,6 @@ func TestLists(t *testing.T) {
 	e := over(t, dir)
 	if _, words := e.run(1, "flow", "ls", "--workbench", "http://127.0.0.1:1"); !strings.Contains(words, "is it running") {
 		t.Errorf("without a workbench it says %q", words)
-	}
-	if out, words := e.run(0, "verify"); !regexp.MustCompile(`^INVARIANT +VIOLATIONS\n`).MatchString(out) || !regexp.MustCompile(`^all \d+ invariants hold over \d+ records\n$`).MatchString(words) {
-		t.Errorf("verify says\n%s%s", out, words)
 	}
 	e.startWorkbench()
 	e.refusals()

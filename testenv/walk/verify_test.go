@@ -1,6 +1,7 @@
 package walk
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -10,7 +11,8 @@ import (
 func TestVerify(t *testing.T) {
 	e := over(t, folder())
 	out, words := e.run(0, "verify")
-	if !strings.Contains(out, "event_once") || !strings.Contains(words, "invariants hold over") {
+	if !regexp.MustCompile(`^INVARIANT +VIOLATIONS\n`).MatchString(out) || !strings.Contains(out, "event_once") ||
+		!regexp.MustCompile(`^all \d+ invariants hold over \d+ records\n$`).MatchString(words) {
 		t.Errorf("of a sound estate it says\n%s%s", out, words)
 	}
 	e.produceTo("orders", "acme/web-1", []byte("garbage"))

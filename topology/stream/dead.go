@@ -97,6 +97,15 @@ func (w *worker) sourceOf(t *task, r *row, tm armed) source {
 	return source{w.config.Prefix + topology.TimerSource(t.set.full, tm.Name, tm.Discriminator, r.key[1:]), t.id.partition, tm.At}
 }
 
+// wasBuried says, in a rebuild, that a timer became a dead letter then.
+func (w *worker) wasBuried(t *task, r *row, tm armed) bool {
+	if len(w.buried) == 0 {
+		return false // as in every service that runs: a timer's source is not put into words for nothing
+	}
+	_, was := w.buried[w.sourceOf(t, r, tm)]
+	return was
+}
+
 // buryInput is bury for an input that a step was to have. With an outcome its call has
 // ended; the row keeps the intent, and asks for it at the next start.
 func (w *worker) buryInput(x *transaction, in *input, cause string, err error, attempts int32) {

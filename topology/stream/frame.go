@@ -135,16 +135,12 @@ func (f *frame) take(id string, limit int) {
 		if in.ID != id {
 			return false
 		}
-		if d := contentOf(id, in.Request); !f.had(d) {
+		d := contentOf(id, in.Request)
+		if had, _ := f.seen(d); !had {
 			f.remember(d, limit)
 		}
 		return true
 	})
-}
-
-func (f *frame) had(d [seenSize]byte) bool {
-	had, _ := f.seen(d)
-	return had
 }
 
 // adopt takes from an input what the row's outputs inherit, where it has none.

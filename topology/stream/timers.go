@@ -121,7 +121,7 @@ func (w *worker) ring(x *transaction, t *task, r *row, tm armed) error {
 	if err := w.restage(x, t, r); err != nil { // without the timer, whatever the step says
 		return err
 	}
-	if _, was := w.buried[w.sourceOf(t, r, tm)]; was {
+	if w.wasBuried(t, r, tm) {
 		return nil // it changed nothing else
 	}
 	h := t.set.timers[tm.Name]

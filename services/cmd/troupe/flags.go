@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -69,13 +70,11 @@ func (c choice) Type() string { return "word" }
 
 // Set refuses other words.
 func (c choice) Set(text string) error {
-	for _, word := range c.of {
-		if text == word {
-			*c.text = text
-			return nil
-		}
+	if !slices.Contains(c.of, text) {
+		return errors.New("say " + strings.Join(c.of, " or "))
 	}
-	return errors.New("say " + strings.Join(c.of, " or "))
+	*c.text = text
+	return nil
 }
 
 // chosen makes a flag of some words, the first being its default.
