@@ -111,7 +111,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	b.send(batch...)
 
-	most := b.measured(t, strings.Join([]string{strings.Join(b.brokers, ","), b.registry, b.prefix, t.TempDir(), "measured"}, "|"))
+	most := b.measured(t, b.childAt(t.TempDir(), "measured"))
 	t.Logf("%d MiB at most, of a backlog of %d MiB and %d events of one key", most>>20, backlog*2*len(noise)>>20, oneKey)
 	if most > tooMuch {
 		t.Errorf("it held %d MiB, more than %d", most>>20, tooMuch>>20)
@@ -130,7 +130,7 @@ func (b *bench) measured(t *testing.T, place string) (most int) {
 		t.Fatal(err)
 	}
 	c := exec.CommandContext(t.Context(), self)
-	c.Env = append(os.Environ(), childPlace+"="+place)
+	c.Env = append(os.Environ(), place)
 	var log tail
 	c.Stderr = &log
 	stdin, err := c.StdinPipe()

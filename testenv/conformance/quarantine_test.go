@@ -36,7 +36,6 @@ const (
 // child runs the counting service until it is told to stop.
 func child(place string) error {
 	at := strings.Split(place, "|") // brokers, registry, prefix, state, what it does
-	measured := at[4] == "measured"
 	store, err := table.Open(table.Config{Dir: at[3]})
 	if err != nil {
 		return err
@@ -56,7 +55,10 @@ func child(place string) error {
 	estate.Partitions = partitions
 	services := []topology.Service{killing()}
 	limits := stream.Limits{Heartbeat: 100 * time.Millisecond, SessionTimeout: 6 * time.Second}
-	if measured {
+	switch at[4] {
+	case answers, mended:
+		services = []topology.Service{answering(at[4])}
+	case "measured":
 		services = []topology.Service{counting(tallying)}
 		limits.FetchBytes, limits.FetchPartitionBytes, limits.RowCacheBytes = tightFetch, tightFetch/partitions, tightCache
 		limits.CheckpointBytes, limits.KeyFilterBytes, limits.TransactionInputs = tightCache, tightCache, tightInputs
@@ -70,7 +72,7 @@ func child(place string) error {
 	c := stream.Config{
 		Brokers: strings.Split(at[0], ","), Prefix: at[2], Instance: "child", Estate: estate, Wire: schemas.NewWire(catalogue, registry), Clock: clock.Wall(), Store: store,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Metrics: stream.NewMetrics(prometheus.NewRegistry()),
-		Limits: limits,
+		Limits: limits, Build: at[4],
 	}
 	if _, err := stream.Apply(ctx, c, services); err != nil {
 		return err
@@ -88,6 +90,25 @@ func killing() topology.Service {
 		os.Exit(9)
 		return nil
 	}))
+}
+
+// What the child with an effect does, and its version.
+const (
+	answers = "answers" // the answer's step exits
+	mended  = "mended"
+)
+
+// answering is the child's service that asks the world.
+func answering(version string) topology.Service {
+	call := func(context.Context, topology.Call, request) (fraudScored, error) {
+		return fraudScored{Decision: "CLEAR", Score: 1}, nil
+	}
+	return asking(call, func(c *count, e fraudScored, turn *topology.Turn) error {
+		if version != mended {
+			os.Exit(9)
+		}
+		return onScored(c, e, turn)
+	})
 }
 
 func deadly(c *count, e placedRead, turn *topology.Turn) error {
@@ -118,17 +139,9 @@ func TestQuarantine(t *testing.T) {
 		b.publish(o)
 	}
 	b.publishAll(good[10:])
-	place := childPlace + "=" + strings.Join([]string{strings.Join(b.brokers, ","), b.registry, b.prefix, t.TempDir(), "deadly"}, "|")
-	ends := 0
-	for done := false; !done; {
-		if ends > 12 {
-			t.Fatalf("it ended %d times: nothing is quarantined", ends)
-		}
-		done = b.runChild(place, len(good))
-		if !done {
-			ends++
-		}
-	}
+	ends := b.runChildren(b.childAt(t.TempDir(), "deadly"), 12, func(log string) bool {
+		return b.consumed("fraud", "orders") && strings.Contains(log, "timer ring/")
+	})
 	if ends < 9 { // each of the three may end it three times
 		t.Errorf("it ended %d times, want at least 9: something was given up too early", ends)
 	}
@@ -149,9 +162,56 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
-// runChild runs a child until it ends by itself, or has cleared all that it can
-// and nothing is left; then it is stopped.
-func (b *bench) runChild(place string, facts int) (done bool) {
+// TestQuarantinedOutcome: an outcome that ends its process is buried like any record,
+// and is not asked for again, which would write the next one to end on. The version
+// that can take it asks once more.
+func TestQuarantinedOutcome(t *testing.T) {
+	b := newBench(t)
+	if _, err := stream.Apply(t.Context(), stream.Config{Brokers: b.brokers, Prefix: b.prefix, Estate: b.estate}, []topology.Service{answering(answers)}); err != nil {
+		t.Fatal(err)
+	}
+	b.publish("web-1")
+	dir := t.TempDir()
+	given := func(log string) bool {
+		return strings.Contains(log, "an intent stays in hand") && b.consumed("fraud", "fraud.inbox")
+	}
+	if ends := b.runChildren(b.childAt(dir, answers), 4, given); ends != 3 {
+		t.Errorf("it ended %d times, want 3", ends)
+	}
+	asked, buried := len(b.read("fraud.inbox")), len(b.read("fraud.dead"))
+	if asked == 0 || buried != asked {
+		t.Errorf("%d outcomes, %d of them dead letters", asked, buried)
+	}
+	b.runChildren(b.childAt(dir, answers), 0, given)
+	if n := len(b.read("fraud.inbox")); n != asked {
+		t.Errorf("%d outcomes after another start, %d before: the world was asked again", n, asked)
+	}
+	b.runChildren(b.childAt(dir, mended), 0, func(string) bool { return len(b.scores()) > 0 })
+	b.each([]string{"web-1"})
+	if n := len(b.read("fraud.dead")); n != buried {
+		t.Errorf("%d dead letters, %d before the version that can take the answer", n, buried)
+	}
+}
+
+// childAt is the environment of a child with that directory.
+func (b *bench) childAt(dir, what string) string {
+	return childPlace + "=" + strings.Join([]string{strings.Join(b.brokers, ","), b.registry, b.prefix, dir, what}, "|")
+}
+
+// runChildren runs a child after another until one is done, and counts those that
+// ended by themselves: so many at most.
+func (b *bench) runChildren(place string, most int, is func(log string) bool) (ends int) {
+	b.t.Helper()
+	for !b.runChild(place, is) {
+		if ends++; ends > most {
+			b.t.Fatalf("it ended %d times: nothing is quarantined", ends)
+		}
+	}
+	return ends
+}
+
+// runChild runs a child until it ends by itself, or is done; then it is stopped.
+func (b *bench) runChild(place string, is func(log string) bool) (done bool) {
 	b.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -176,7 +236,7 @@ func (b *bench) runChild(place string, facts int) (done bool) {
 	for {
 		select {
 		case <-tick.C:
-			if !done && b.consumed("fraud", "orders") && strings.Contains(log.String(), "timer ring/") {
+			if !done && is(log.String()) {
 				done = true
 				_ = stdin.Close()
 			}

@@ -227,7 +227,7 @@ func (e *effects) start(started []startedIntent) {
 }
 
 // begin has an intent carried out as soon as the lane has a slot. One that cannot
-// be read stays in its row.
+// be read stays in its row, and so does one whose outcome nobody can take.
 func (e *effects) begin(l *lane, t *task, key string, envelope schemas.Envelope, in intent, again bool) {
 	spec := t.set.effects[in.Effect]
 	if spec == nil {
@@ -237,6 +237,10 @@ func (e *effects) begin(l *lane, t *task, key string, envelope schemas.Envelope,
 	request, err := spec.request.Decode(in.Request)
 	if err != nil {
 		e.worker.log.Error("an intent cannot be read and stays in hand", "effect", in.Effect, "intent", in.ID, "error", err)
+		return
+	}
+	if again && e.worker.unanswerable(in.ID) {
+		e.worker.log.Error("an intent stays in hand: its outcome has ended the process and is a dead letter; send that again, or run a version that can take it", "effect", in.Effect, "order", envelope.Order, "intent", in.ID)
 		return
 	}
 	ctx, cancel := context.WithCancel(e.ctx)
@@ -310,9 +314,12 @@ func (e *effects) try(ctx context.Context, spec *effect, call topology.Call, req
 	return out, err
 }
 
+// outcomeID is the same for every answer to an intent.
+func outcomeID(intent string) string { return schemas.FactID("outcome", intent) }
+
 func (e *effects) answer(ctx context.Context, t *task, key string, of schemas.Envelope, spec *effect, in intent, outcome schemas.Message) error {
 	head := outcome.Head()
-	head.ID = schemas.FactID("outcome", in.ID)
+	head.ID = outcomeID(in.ID)
 	head.Type, head.CausationID = spec.Outcome, in.ID
 	head.Tenant, head.Region, head.ProductLine = of.Tenant, of.Region, of.ProductLine
 	head.Order, head.CorrelationID, head.Traceparent = of.Order, of.CorrelationID, of.Traceparent

@@ -185,7 +185,7 @@ func FuzzInFlight(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	fl := h.flight(0, "fraud")
+	fl := h.flight(0, "fraud", "v1")
 	fl.enter(fl.record(&kgo.Record{Topic: "orders", Partition: 1, Offset: 7}))
 	f.Add(bytes.Clone(h.page))
 	f.Add(h.page[:flightHeader+maxSuspects*suspectSize+3])

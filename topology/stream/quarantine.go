@@ -8,12 +8,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/topology"
 )
 
 // A step that panics is caught. One that exits, overflows its stack or eats all
@@ -22,6 +25,11 @@ import (
 // with a file: a kill leaves it there, and it costs a few nanoseconds. A start
 // that finds something there counts it; what was found often enough is buried
 // without being run.
+//
+// What lies in an inbox is known by its ID: the world, asked again at the next start,
+// answers with another record of the same. Once one was buried, so are the others, and
+// the world is not asked any more: the intent stays in hand until its dead letter is
+// sent again, or another version of the program asks once more.
 //
 // The file holds what the process has in flight now, a cell a worker, and the
 // suspects of earlier ends. It outlives the process, not the machine: a power cut
@@ -36,12 +44,18 @@ const (
 	causeSize    = 24
 )
 
-// inFlight is what a worker runs: a record by its source, or a timer.
+// inFlight is what a worker runs: a record by its source or by its ID, or a timer.
 type inFlight struct {
-	what      uint64 // hash of service and topic, or of service, set, key and timer
-	partition int64  // -1 for a timer
+	what      uint64 // hash of service and topic, of service, version and ID, or of service, set, key and timer
+	partition int64  // or one of those below
 	offset    int64  // or deadline
 }
+
+// What stands for the partition of what is not known by its source.
+const (
+	timerKind = -1
+	idKind    = -2
+)
 
 // hangar holds what the workers of a process have in flight.
 type hangar struct {
@@ -159,30 +173,47 @@ func (h *hangar) ends(f inFlight) int {
 
 // flight is a worker's place in the hangar.
 type flight struct {
-	hangar  *hangar
-	service string
-	cell    []byte
-	topics  map[string]uint64
+	hangar           *hangar
+	service, version string
+	cell             []byte
+	topics           map[string]flightTopic
 }
 
-func (h *hangar) flight(worker int, service string) *flight {
+type flightTopic struct {
+	what  uint64
+	inbox bool
+}
+
+func (h *hangar) flight(worker int, service, version string) *flight {
 	at := flightHeader + maxSuspects*suspectSize + worker*cellSize
-	return &flight{hangar: h, service: service, cell: h.page[at : at+cellSize], topics: map[string]uint64{}}
+	return &flight{hangar: h, service: service, version: version, cell: h.page[at : at+cellSize], topics: map[string]flightTopic{}}
 }
 
 // record names a record.
 func (f *flight) record(r *kgo.Record) inFlight {
-	what, known := f.topics[r.Topic]
+	t, known := f.topics[r.Topic]
 	if !known {
-		what = hash(f.service, r.Topic)
-		f.topics[r.Topic] = what
+		t = flightTopic{hash(f.service, r.Topic), strings.HasSuffix(r.Topic, topology.InboxTopic(""))}
+		f.topics[r.Topic] = t
 	}
-	return inFlight{what, int64(r.Partition), r.Offset}
+	if t.inbox {
+		for _, h := range r.Headers {
+			if h.Key == idHeader {
+				return f.message(string(h.Value))
+			}
+		}
+	}
+	return inFlight{t.what, int64(r.Partition), r.Offset}
+}
+
+// message names what lies in an inbox.
+func (f *flight) message(id string) inFlight {
+	return inFlight{hash(f.service, f.version, id), idKind, 0}
 }
 
 // timer names a timer of a row.
 func (f *flight) timer(t *task, key, name, discriminator string, at time.Time) inFlight {
-	return inFlight{hash(f.service, t.set.full, key, name, discriminator), -1, at.UnixMilli()}
+	return inFlight{hash(f.service, t.set.full, key, name, discriminator), timerKind, at.UnixMilli()}
 }
 
 // of names an input.
@@ -217,14 +248,20 @@ func (f *flight) leave() { word(f.cell).Store(0) }
 func (w *worker) admit(x *transaction, r *kgo.Record) bool {
 	f := w.flight.record(r)
 	ends := w.flight.hangar.ends(f)
-	if ends > 0 {
+	is := ends >= w.limits.QuarantineAfter
+	if is {
+		w.bury(x, r, causeQuarantine, fmt.Errorf("the process ended %d times while this record was run", ends), int32(ends), "")
+	}
+	if ends > 0 && !(is && f.partition == idKind) { // more of the same ID may come
 		x.suspects = append(x.suspects, f)
 	}
-	if ends >= w.limits.QuarantineAfter {
-		w.bury(x, r, causeQuarantine, fmt.Errorf("the process ended %d times while this record was run", ends), int32(ends), "")
-		return false
-	}
-	return true
+	return !is
+}
+
+// unanswerable says that the outcome of an intent was buried here, since the process
+// ended on it too often.
+func (w *worker) unanswerable(intent string) bool {
+	return w.flight.hangar.ends(w.flight.message(outcomeID(intent))) >= w.limits.QuarantineAfter
 }
 
 // admitTimer is admit for a timer.

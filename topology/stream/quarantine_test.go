@@ -27,7 +27,7 @@ func TestHangarCountsEnds(t *testing.T) {
 	killer, other := &kgo.Record{Topic: "orders", Partition: 1, Offset: 7}, &kgo.Record{Topic: "orders", Partition: 1, Offset: 8}
 	h := again(t, dir, nil, 2)
 	for n := range 3 {
-		f := h.flight(n%2, "fraud") // whichever worker gets the task
+		f := h.flight(n%2, "fraud", "v1") // whichever worker gets the task
 		f.enter(f.record(other))
 		f.leave()
 		f.enter(f.record(other))
@@ -39,15 +39,40 @@ func TestHangarCountsEnds(t *testing.T) {
 		if got := h.ends(f.record(other)); got != 0 {
 			t.Errorf("%d ends on a record that came back", got)
 		}
-		if got := h.ends(h.flight(0, "payment").record(killer)); got != 0 {
+		if got := h.ends(h.flight(0, "payment", "v1").record(killer)); got != 0 {
 			t.Errorf("%d ends on the same record of another service", got)
 		}
 	}
-	f := h.flight(0, "fraud")
+	f := h.flight(0, "fraud", "v1")
 	f.leave()
 	h.acquit([]inFlight{f.record(killer)})
 	if h = again(t, dir, h, 2); h.any.Load() {
 		t.Error("a record that was committed is still suspected")
+	}
+}
+
+// TestHangarKnowsAnswers: what lies in an inbox is the same wherever it lies, but not to
+// another version.
+func TestHangarKnowsAnswers(t *testing.T) {
+	dir := t.TempDir()
+	answer := func(offset int64, id string) *kgo.Record {
+		return &kgo.Record{Topic: "x.fraud.inbox", Offset: offset, Headers: []kgo.RecordHeader{{Key: "type"}, {Key: idHeader, Value: []byte(id)}}}
+	}
+	h := again(t, dir, nil, 1)
+	f := h.flight(0, "fraud", "v1")
+	f.enter(f.record(answer(1, "a")))
+	h = again(t, dir, h, 1)
+	if got := h.ends(f.record(answer(2, "a"))); got != 1 {
+		t.Errorf("%d ends on the same answer at another offset, want 1", got)
+	}
+	if got := h.ends(f.message("a")); got != 1 {
+		t.Errorf("%d ends on the answer by its ID alone, want 1", got)
+	}
+	if got := h.ends(f.record(answer(1, "b"))); got != 0 {
+		t.Errorf("%d ends on another answer at the same offset", got)
+	}
+	if got := h.ends(h.flight(0, "fraud", "v2").record(answer(1, "a"))); got != 0 {
+		t.Errorf("%d ends of another version", got)
 	}
 }
 
@@ -88,7 +113,7 @@ func BenchmarkEnterLeave(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	f := h.flight(0, "fraud")
+	f := h.flight(0, "fraud", "v1")
 	r := &kgo.Record{Topic: "orders", Partition: 1}
 	for b.Loop() {
 		r.Offset++

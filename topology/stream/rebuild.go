@@ -137,7 +137,7 @@ func NewRebuild(ctx context.Context, c Config, s topology.Service, by RebuildTim
 	}
 	r.worker = &worker{
 		name: s.Name + ".rebuild", config: c, limits: c.Limits, plan: r.plan, log: slog.New(slog.DiscardHandler), metrics: c.Metrics,
-		wire: framer{wire: c.Wire, prefix: c.Prefix, widths: r.widths}, flight: h.flight(0, s.Name), buried: r.buried,
+		wire: framer{wire: c.Wire, prefix: c.Prefix, widths: r.widths}, flight: h.flight(0, s.Name, c.Version()), buried: r.buried,
 	}
 	return r, nil
 }

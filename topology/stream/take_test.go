@@ -1,11 +1,13 @@
 package stream
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,7 +89,7 @@ func benched(b testing.TB, service topology.Service) *worker {
 		b.Fatal(err)
 	}
 	w := &worker{
-		name: "risk", config: c, limits: c.Limits.withDefaults(), plan: p, log: c.Log, metrics: c.Metrics, flight: h.flight(0, "risk"),
+		name: "risk", config: c, limits: c.Limits.withDefaults(), plan: p, log: c.Log, metrics: c.Metrics, flight: h.flight(0, "risk", "v1"),
 		wire: framer{wire: c.Wire, widths: &widths{n: map[string]int32{"fraud": 1, "risk.dead": 1}}},
 	}
 	state, _, err := store.Task("risk/0")
@@ -300,6 +302,48 @@ func TestDamagedRowWithIntents(t *testing.T) {
 	}
 	if r, err := at.row("Racme/web-1"); r == nil || err == nil {
 		t.Errorf("the row is read as %+v, %v: the test shows nothing", r, err)
+	}
+}
+
+// TestDamagedRowWithTimers: a deadline of a row that cannot be read becomes a dead letter,
+// once; the row stays as it is, and other rows' timers fire.
+func TestDamagedRowWithTimers(t *testing.T) {
+	w := benched(t, echoing)
+	turn, now := w.turns(t)
+	at := w.tasks[taskID{"", 0}]
+	due := now.now.Add(time.Hour)
+	f := frame{Deadline: due.UnixMilli(), RecordKey: "web-1", Timers: []armed{{Name: "gone", At: due.UnixMilli()}}}
+	whole, err := at.set.encode(&row{key: "Racme/web-2", frame: f, state: at.set.row.New()}, new([]byte))
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := append(f.append(at.set.frame.AppendMark(nil)), "no state"...)
+	if err := at.table.Commit([]table.Change{{Key: "Racme/web-1", Value: row, Is: due}, {Key: "Racme/web-2", Value: whole, Is: due}}, at.table.Marker()); err != nil {
+		t.Fatal(err)
+	}
+	if told := turn(); len(told) != 0 {
+		t.Fatalf("%d records before the deadline", len(told))
+	}
+	now.now = due
+	told := turn()
+	if len(told) != 1 {
+		t.Fatalf("%d records at the deadline, want a dead letter", len(told))
+	}
+	letter, err := deadLetter(told[0])
+	if err != nil || letter.Cause != causeDefect || letter.Offset != due.UnixMilli() || !strings.Contains(letter.Topic, "acme/web-1") || !strings.Contains(letter.Detail, "state rebuild") {
+		t.Errorf("the dead letter is %+v, %v", letter, err)
+	}
+	if b, err := at.table.Get("Racme/web-1"); !bytes.Equal(b, row) || err != nil {
+		t.Errorf("the row has become %q, %v", b, err)
+	}
+	for range 3 {
+		now.now = now.now.Add(time.Hour)
+		if told := turn(); len(told) != 0 {
+			t.Errorf("told again: %v", told)
+		}
+	}
+	if r, err := at.row("Racme/web-2"); err != nil || len(r.frame.Timers) != 0 {
+		t.Errorf("the other row's timer has not fired: %+v, %v", r, err)
 	}
 }
 

@@ -83,10 +83,10 @@ func (w *worker) fireNext(ctx context.Context, x *transaction, t *task, horizon 
 		return 0, false, err
 	}
 	if r.err != nil { // a person must look; the other rows' timers go on
-		w.log.Error("a due timer is dropped: its row cannot be read", "set", t.set.full, "key", key[1:], "deadline", at, "error", r.err)
-		w.metrics.dead(w.plan.service.Name, causeDefect)
+		x.touch(t, r) // as it is: without its task nothing would fence the letter
+		w.buryTimer(x, t, r, armed{At: at.UnixMilli()}, causeDefect, fmt.Errorf("%w: the row is damaged; `troupe state rebuild` makes it anew, with its timers", r.err), 1)
 		t.table.Drop()
-		return 0, true, nil
+		return 1, true, nil
 	}
 	t.table.Pop()
 	x.touch(t, r)

@@ -23,6 +23,9 @@ func encodeRequest(e *effect, request any) ([]byte, error) {
 	return e.request.Append(nil, p.Interface())
 }
 
+// idHeader carries a message's ID, for whoever does not read the message.
+const idHeader = "id"
+
 // framer makes records of messages.
 type framer struct {
 	wire   *schemas.Wire
@@ -47,7 +50,7 @@ func (f framer) record(s *slab, topic, key string, m schemas.Message) (*kgo.Reco
 	r.Topic, r.Key, r.Value = topic, s.copy(key), s.room(len(value))
 	copy(r.Value, value)
 	r.Partition = partitionOf(r.Key, width)
-	r.Headers = append(s.header(4), kgo.RecordHeader{Key: "id", Value: s.copy(e.ID)},
+	r.Headers = append(s.header(4), kgo.RecordHeader{Key: idHeader, Value: s.copy(e.ID)},
 		kgo.RecordHeader{Key: "type", Value: s.copy(e.Type)}, kgo.RecordHeader{Key: "tenant", Value: s.copy(e.Tenant)})
 	if e.Traceparent != "" {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "traceparent", Value: s.copy(e.Traceparent)})

@@ -66,10 +66,15 @@ type onDisk struct {
 	room     room
 }
 
-func openDisk(dir string) (d *onDisk, err error) {
+func openDisk(dir string, stands bool) (d *onDisk, err error) {
 	d = &onDisk{incoming: filepath.Join(dir, "incoming"), room: room{dir}}
 	if err := d.room.check(); err != nil {
 		return nil, err
+	}
+	if stands { // Pebble's own option for that leaves a file
+		if at, err := pebble.Peek(dir, vfs.Default); err != nil || !at.Exists {
+			return nil, errors.Join(err, ErrNone)
+		}
 	}
 	d.options = &pebble.Options{
 		FS:                         inPieces{vfs.Default}, // Pebble's own choice looks after each write by a timer

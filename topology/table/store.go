@@ -27,7 +27,11 @@ type Store struct {
 type Config struct {
 	Dir    string // "": a temporary directory, removed by Close
 	Memory bool   // no disk at all: a restart restores everything from the changelogs
+	Stands bool   // ErrNone where there is no database yet
 }
+
+// ErrNone says that there is no database.
+var ErrNone = errors.New("no state lies there")
 
 // Open opens or makes the database.
 func Open(c Config) (*Store, error) {
@@ -44,10 +48,12 @@ func Open(c Config) (*Store, error) {
 		c.Dir, s.temp = dir, dir
 	}
 	s.dir = c.Dir
-	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make state directory: %w", err)
+	if !c.Stands {
+		if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+			return nil, fmt.Errorf("make state directory: %w", err)
+		}
 	}
-	d, err := openDisk(c.Dir)
+	d, err := openDisk(c.Dir, c.Stands)
 	if err != nil {
 		return nil, fmt.Errorf("open state in %s: %w", c.Dir, err)
 	}

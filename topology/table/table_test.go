@@ -603,3 +603,24 @@ func TestTaskIsHandedOver(t *testing.T) {
 		t.Errorf("it begins at %d, behind what is written", next.Marker().Next)
 	}
 }
+
+// TestNoneIsMade: whoever asks for a database that stands makes none where there is
+// none.
+func TestNoneIsMade(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Open(Config{Dir: dir, Stands: true}); !errors.Is(err, ErrNone) {
+		t.Errorf("%v, want ErrNone", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v, %v", left, err)
+	}
+	store, err := Open(Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, store)
+	if store, err = Open(Config{Dir: dir, Stands: true}); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, store)
+}

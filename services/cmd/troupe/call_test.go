@@ -80,7 +80,7 @@ func TestCalls(t *testing.T) {
 		{"run all --rate 0", 2, "invent traffic"},
 		{"schemas register --registry http://" + nobody, 1, "is --registry http://" + nobody + " right?"},
 		{"topology apply --brokers " + nobody, 1, "is --brokers " + nobody + " right?"},
-		{"topology graph -o dot", 2, `--output "dot": say mermaid`},
+		{"topology graph -o dot", 2, `--format "dot": say mermaid`},
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			code, out, words := call(t, strings.Fields(c.line)...)

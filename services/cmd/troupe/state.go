@@ -37,7 +37,9 @@ is named; a start restores it whole.`,
 			if err != nil {
 				return err
 			}
-			if config.Store, err = table.Open(table.Config{Dir: o.state}); err != nil {
+			if config.Store, err = table.Open(table.Config{Dir: o.state, Stands: true}); errors.Is(err, table.ErrNone) {
+				return nothingIn(o.state)
+			} else if err != nil {
 				return err
 			}
 			verified, err := stream.Verify(cmd.Context(), config)
@@ -45,12 +47,16 @@ is named; a start restores it whole.`,
 				return err
 			}
 			if len(verified) == 0 {
-				return fmt.Errorf("no task lies in %s: name the directory that troupe run had as --state (of a demo, its folder estate)", o.state)
+				return nothingIn(o.state)
 			}
 			return tell(cmd.OutOrStdout(), cmd.ErrOrStderr(), verified)
 		},
 	}, rebuildCommand(o))
 	return c
+}
+
+func nothingIn(dir string) error {
+	return fmt.Errorf("no task lies in %s: name the directory that troupe run had as --state (of a demo, its folder estate)", dir)
 }
 
 // tell prints what was found; a row that differs is drift.

@@ -15,7 +15,7 @@ func topologyCommand(o *options) *cobra.Command {
 		Use: "graph", Short: "Draw the services and the topics between them", Args: takes(0, 0),
 		Example: "  troupe topology graph -o mermaid",
 	}
-	chosen(graph.Flags(), "output", "o", "", "mermaid")
+	chosen(graph.Flags(), "format", "o", "", "mermaid") // not output, whose variable says how answers are told
 	graph.RunE = func(cmd *cobra.Command, _ []string) error {
 		estate, err := topology.DefaultEstate()
 		if err != nil {
