@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -163,6 +164,56 @@ func TestRebuildOfWhatWasBuried(t *testing.T) {
 	mended = true
 	if _, rows, differs := b.compared(service, stream.ByEvent); rows != len(list) || len(differs) > 0 {
 		t.Errorf("%d rows, want %d; %q", rows, len(list), differs)
+	}
+}
+
+// TestRebuildOfADamagedDeadline: a row that cannot be read when its timer is due is told
+// of; the timer fires once the row is mended, and others that fired meanwhile stay so.
+func TestRebuildOfADamagedDeadline(t *testing.T) {
+	b := newBench(t)
+	b.except(check.Torn, "the test writes a row of a service that has stopped, and a rebuild mends it")
+	service := func() topology.Service {
+		return counting(func(_ *count, _ placedRead, turn *topology.Turn) error {
+			turn.At(nine.Add(24*time.Hour), "ring", "")
+			return nil
+		}, topology.Due("ring", onRing))
+	}
+	var list []string // of one task
+	for n := 0; len(list) < 3; n++ {
+		if o := fmt.Sprintf("web-%d", n); homeOf(o) == homeOf("web-0") {
+			list = append(list, o)
+		}
+	}
+	damaged, others := list[0], list[1:]
+	i := b.start("a", service())
+	b.publishAll(list[:2])
+	b.until("two are known", func() bool { return len(b.read("fraud.state")) == 2 })
+	i.end()
+	row := b.rowOf(damaged)
+	b.sendTo("fraud.state", &kgo.Record{Partition: homeOf(damaged), Key: []byte("Racme/" + damaged), Value: row[:len(row)-1]})
+	delete(b.dirs, "a")
+
+	again := b.start("a", service())
+	b.publishAll(list[2:])
+	b.settle()
+	again.end()
+	b.each(others)
+	if dead := b.read("fraud.dead"); len(dead) != 1 || headerOf(dead[0], "dead.topic") != "timer / of fraud, key acme/"+damaged || !strings.Contains(headerOf(dead[0], "dead.detail"), "state rebuild") {
+		t.Fatalf("dead letters %v, want one of the row", dead)
+	}
+	r, _, differs := b.compared(service(), stream.ByEvent)
+	if len(differs) != 1 || !strings.HasPrefix(differs[0], "acme/"+damaged+" cannot be read") {
+		t.Fatalf("differs: %q", differs)
+	}
+	if err := r.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mended := b.start("a", service())
+	b.settle()
+	mended.end()
+	b.each(list)
+	if _, _, differs := b.compared(service(), stream.ByEvent); len(differs) > 0 {
+		t.Errorf("once it has fired: %q", differs)
 	}
 }
 

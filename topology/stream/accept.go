@@ -168,7 +168,7 @@ func (w *worker) settle(x *transaction, in *input) error {
 	}
 	x.touch(in.task, in.row)
 	in.row.frame.take(in.outcome, in.task.set.remember)
-	x.ended = append(x.ended, in.outcome)
+	w.answered(x, in.outcome)
 	return w.restage(x, in.task, in.row)
 }
 

@@ -57,7 +57,7 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 	if err := w.rehearse(AtApplied); err != nil {
 		return err
 	}
-	w.flight.hangar.acquit(x.suspects)
+	w.flight.hangar.acquit(x.suspects, x.buried)
 	w.effects.ended(x.ended)
 	w.effects.start(x.started)
 	w.idle = time.Time{}

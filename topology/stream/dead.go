@@ -86,15 +86,16 @@ func (w *worker) bury(x *transaction, r *kgo.Record, cause string, err error, at
 // record's topic would stand, and its deadline for an offset. A timer cannot be sent
 // again; what it should have done is for a person to see to.
 func (w *worker) buryTimer(x *transaction, t *task, r *row, tm armed, cause string, err error, attempts int32) {
-	from := w.sourceOf(t, r, tm)
+	from := w.config.timerSource(t.set, t.id.partition, r.key, tm)
 	w.bury(x, &kgo.Record{
 		Topic: from.topic, Partition: from.partition, Offset: from.offset, Key: []byte(orElse(r.frame.RecordKey, r.key[1:])),
 	}, cause, err, attempts, r.frame.Order)
 }
 
-// sourceOf is what a dead letter names for a timer.
-func (w *worker) sourceOf(t *task, r *row, tm armed) source {
-	return source{w.config.Prefix + topology.TimerSource(t.set.full, tm.Name, tm.Discriminator, r.key[1:]), t.id.partition, tm.At}
+// timerSource is what a dead letter names for a timer of a row; one without a name is
+// whichever is due, where the row cannot be read.
+func (c Config) timerSource(s *set, partition int32, key string, tm armed) source {
+	return source{c.Prefix + topology.TimerSource(s.full, tm.Name, tm.Discriminator, key[1:]), partition, tm.At}
 }
 
 // wasBuried says, in a rebuild, that a timer became a dead letter then.
@@ -102,7 +103,7 @@ func (w *worker) wasBuried(t *task, r *row, tm armed) bool {
 	if len(w.buried) == 0 {
 		return false // as in every service that runs: a timer's source is not put into words for nothing
 	}
-	_, was := w.buried[w.sourceOf(t, r, tm)]
+	_, was := w.buried[w.config.timerSource(t.set, t.id.partition, r.key, tm)]
 	return was
 }
 

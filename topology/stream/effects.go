@@ -239,8 +239,8 @@ func (e *effects) begin(l *lane, t *task, key string, envelope schemas.Envelope,
 		e.worker.log.Error("an intent cannot be read and stays in hand", "effect", in.Effect, "intent", in.ID, "error", err)
 		return
 	}
-	if again && e.worker.unanswerable(in.ID) {
-		e.worker.log.Error("an intent stays in hand: its outcome has ended the process and is a dead letter; send that again, or run a version that can take it", "effect", in.Effect, "order", envelope.Order, "intent", in.ID)
+	if e.worker.unanswerable(in.ID) {
+		e.worker.log.Error("an intent stays in hand: its outcome has ended the process and is a dead letter: send that to the replay topic once this can take it, or run another version", "effect", in.Effect, "order", envelope.Order, "intent", in.ID)
 		return
 	}
 	ctx, cancel := context.WithCancel(e.ctx)

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -26,10 +27,10 @@ import (
 // that finds something there counts it; what was found often enough is buried
 // without being run.
 //
-// What lies in an inbox is known by its ID: the world, asked again at the next start,
-// answers with another record of the same. Once one was buried, so are the others, and
-// the world is not asked any more: the intent stays in hand until its dead letter is
-// sent again, or another version of the program asks once more.
+// An outcome is known by its ID: the world, asked again at the next start, answers with
+// another record of the same. Once one was buried, so are the others that lie in the
+// inbox, and this version does not ask again: the intent stays in hand until its dead
+// letter is sent again to the replay topic, or another version asks once more.
 //
 // The file holds what the process has in flight now, a cell a worker, and the
 // suspects of earlier ends. It outlives the process, not the machine: a power cut
@@ -38,23 +39,24 @@ const (
 	flightFile   = "in-flight"
 	flightMark   = 0x746c6601 // of this layout
 	flightHeader = 8          // mark
-	maxSuspects  = 256        // beyond, the one that was met least often is forgotten
+	maxSuspects  = 256        // beyond, outcomes that were buried are forgotten first, then what was met least often
 	suspectSize  = 32         // cause, partition, offset, count
 	cellSize     = 64         // selector, two causes: the selected one is whole
 	causeSize    = 24
 )
 
-// inFlight is what a worker runs: a record by its source or by its ID, or a timer.
+// inFlight is what a worker runs: a record by its source, a timer, or an outcome.
 type inFlight struct {
-	what      uint64 // hash of service and topic, of service, version and ID, or of service, set, key and timer
+	what      uint64 // hash of service and topic; of service, set, key and timer; or of service, version and ID
 	partition int64  // or one of those below
 	offset    int64  // or deadline
 }
 
 // What stands for the partition of what is not known by its source.
 const (
-	timerKind = -1
-	idKind    = -2
+	timerKind   = -1
+	outcomeKind = -2
+	buriedKind  = -3 // an outcome that was buried: no suspect, but of what is in hand
 )
 
 // hangar holds what the workers of a process have in flight.
@@ -132,7 +134,16 @@ func (h *hangar) save() {
 	for f, n := range h.suspects {
 		list = append(list, suspect{f, n})
 	}
-	slices.SortFunc(list, func(a, b suspect) int { return int(b.n) - int(a.n) })
+	weight := func(s suspect) uint64 {
+		if s.partition == buriedKind {
+			return 0
+		}
+		return s.n
+	}
+	slices.SortFunc(list, func(a, b suspect) int { return cmp.Compare(weight(b), weight(a)) })
+	for _, s := range list[min(maxSuspects, len(list)):] {
+		delete(h.suspects, s.inFlight)
+	}
 	for i := range maxSuspects {
 		b := h.page[flightHeader+i*suspectSize:]
 		count := word(b[causeSize:])
@@ -148,15 +159,19 @@ func (h *hangar) save() {
 // word is eight bytes of the page that are written at once.
 func word(b []byte) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(&b[0])) }
 
-// acquit forgets suspects whose transaction was committed.
-func (h *hangar) acquit(list []inFlight) {
-	if len(list) == 0 {
+// acquit forgets suspects whose transaction was committed, and notes the outcomes that
+// it has buried.
+func (h *hangar) acquit(list, buried []inFlight) {
+	if len(list)+len(buried) == 0 {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, f := range list {
 		delete(h.suspects, f)
+	}
+	for _, f := range buried {
+		h.suspects[f] = 1
 	}
 	h.save()
 }
@@ -177,6 +192,7 @@ type flight struct {
 	service, version string
 	cell             []byte
 	topics           map[string]flightTopic
+	outcomes         map[string]bool // by the type of their message
 }
 
 type flightTopic struct {
@@ -186,7 +202,17 @@ type flightTopic struct {
 
 func (h *hangar) flight(worker int, service, version string) *flight {
 	at := flightHeader + maxSuspects*suspectSize + worker*cellSize
-	return &flight{hangar: h, service: service, version: version, cell: h.page[at : at+cellSize], topics: map[string]flightTopic{}}
+	return &flight{hangar: h, service: service, version: version, cell: h.page[at : at+cellSize], topics: map[string]flightTopic{}, outcomes: map[string]bool{}}
+}
+
+// knows has it tell the outcomes of a service from other messages.
+func (f *flight) knows(p *plan) *flight {
+	for _, s := range p.sets {
+		for _, e := range s.effects {
+			f.outcomes[e.Outcome] = true
+		}
+	}
+	return f
 }
 
 // record names a record.
@@ -196,28 +222,29 @@ func (f *flight) record(r *kgo.Record) inFlight {
 		t = flightTopic{hash(f.service, r.Topic), strings.HasSuffix(r.Topic, topology.InboxTopic(""))}
 		f.topics[r.Topic] = t
 	}
-	if t.inbox {
-		for _, h := range r.Headers {
-			if h.Key == idHeader {
-				return f.message(string(h.Value))
-			}
+	if t.inbox && f.outcomes[headerOf(r, typeHeader)] {
+		if id := headerOf(r, idHeader); id != "" {
+			return f.outcome(id)
 		}
 	}
 	return inFlight{t.what, int64(r.Partition), r.Offset}
 }
 
-// message names what lies in an inbox.
-func (f *flight) message(id string) inFlight {
-	return inFlight{hash(f.service, f.version, id), idKind, 0}
+// outcome names an outcome as a suspect.
+func (f *flight) outcome(id string) inFlight {
+	return inFlight{hash(f.service, f.version, id), outcomeKind, 0}
 }
+
+// buried names it once it is a dead letter.
+func (f inFlight) buried() inFlight { return inFlight{f.what, buriedKind, 0} }
 
 // timer names a timer of a row.
 func (f *flight) timer(t *task, key, name, discriminator string, at time.Time) inFlight {
 	return inFlight{hash(f.service, t.set.full, key, name, discriminator), timerKind, at.UnixMilli()}
 }
 
-// of names an input.
-func (f *flight) of(in *input) inFlight {
+// input names an input.
+func (f *flight) input(in *input) inFlight {
 	if in.record != nil {
 		return f.record(in.record)
 	}
@@ -248,20 +275,39 @@ func (f *flight) leave() { word(f.cell).Store(0) }
 func (w *worker) admit(x *transaction, r *kgo.Record) bool {
 	f := w.flight.record(r)
 	ends := w.flight.hangar.ends(f)
-	is := ends >= w.limits.QuarantineAfter
-	if is {
-		w.bury(x, r, causeQuarantine, fmt.Errorf("the process ended %d times while this record was run", ends), int32(ends), "")
-	}
-	if ends > 0 && !(is && f.partition == idKind) { // more of the same ID may come
+	if ends > 0 {
 		x.suspects = append(x.suspects, f)
 	}
-	return !is
+	switch {
+	case ends >= w.limits.QuarantineAfter:
+		w.bury(x, r, causeQuarantine, fmt.Errorf("the process ended %d times while this record was run", ends), int32(ends), "")
+	case f.partition == outcomeKind && w.flight.hangar.ends(f.buried()) > 0:
+		w.bury(x, r, causeQuarantine, errors.New("it answers as a record did on which the process has ended too often"), 0, "")
+	default:
+		return true
+	}
+	if f.partition == outcomeKind {
+		x.buried = append(x.buried, f.buried())
+	}
+	return false
 }
 
 // unanswerable says that the outcome of an intent was buried here, since the process
-// ended on it too often.
+// ended on it too often, or is about to be.
 func (w *worker) unanswerable(intent string) bool {
-	return w.flight.hangar.ends(w.flight.message(outcomeID(intent))) >= w.limits.QuarantineAfter
+	f := w.flight.outcome(outcomeID(intent))
+	return w.flight.hangar.ends(f) >= w.limits.QuarantineAfter || w.flight.hangar.ends(f.buried()) > 0
+}
+
+// answered takes note that a transaction settles an intent.
+func (w *worker) answered(x *transaction, intent string) {
+	x.ended = append(x.ended, intent)
+	if !w.flight.hangar.any.Load() {
+		return
+	}
+	if f := w.flight.outcome(outcomeID(intent)).buried(); w.flight.hangar.ends(f) > 0 { // it was sent again
+		x.suspects = append(x.suspects, f)
+	}
 }
 
 // admitTimer is admit for a timer.

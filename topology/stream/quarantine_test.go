@@ -45,34 +45,70 @@ func TestHangarCountsEnds(t *testing.T) {
 	}
 	f := h.flight(0, "fraud", "v1")
 	f.leave()
-	h.acquit([]inFlight{f.record(killer)})
+	h.acquit([]inFlight{f.record(killer)}, nil)
 	if h = again(t, dir, h, 2); h.any.Load() {
 		t.Error("a record that was committed is still suspected")
 	}
 }
 
-// TestHangarKnowsAnswers: what lies in an inbox is the same wherever it lies, but not to
-// another version.
-func TestHangarKnowsAnswers(t *testing.T) {
+// TestHangarKnowsOutcomes: an outcome is the same wherever it lies in the inbox, but not
+// to another version; a request is another at each place.
+func TestHangarKnowsOutcomes(t *testing.T) {
 	dir := t.TempDir()
-	answer := func(offset int64, id string) *kgo.Record {
-		return &kgo.Record{Topic: "x.fraud.inbox", Offset: offset, Headers: []kgo.RecordHeader{{Key: "type"}, {Key: idHeader, Value: []byte(id)}}}
+	record := func(topic, typ string, offset int64, id string) *kgo.Record {
+		return &kgo.Record{Topic: topic, Offset: offset, Headers: []kgo.RecordHeader{{Key: idHeader, Value: []byte(id)}, {Key: typeHeader, Value: []byte(typ)}}}
 	}
 	h := again(t, dir, nil, 1)
 	f := h.flight(0, "fraud", "v1")
-	f.enter(f.record(answer(1, "a")))
+	f.outcomes["Scored"] = true
+	f.enter(f.record(record("x.fraud.inbox", "Scored", 1, "a")))
 	h = again(t, dir, h, 1)
-	if got := h.ends(f.record(answer(2, "a"))); got != 1 {
-		t.Errorf("%d ends on the same answer at another offset, want 1", got)
+	newer := h.flight(0, "fraud", "v2")
+	newer.outcomes["Scored"] = true
+	for _, c := range []struct {
+		what string
+		of   inFlight
+		want int
+	}{
+		{"the outcome at another offset", f.record(record("x.fraud.inbox", "Scored", 2, "a")), 1},
+		{"the outcome by its ID alone", f.outcome("a"), 1},
+		{"another outcome", f.record(record("x.fraud.inbox", "Scored", 1, "b")), 0},
+		{"a request of that ID", f.record(record("x.fraud.inbox", "Score", 1, "a")), 0},
+		{"the outcome that is sent again", f.record(record("x.fraud.replay", "Scored", 1, "a")), 0},
+		{"the outcome to another version", newer.record(record("x.fraud.inbox", "Scored", 1, "a")), 0},
+	} {
+		if got := h.ends(c.of); got != c.want {
+			t.Errorf("%d ends on %s, want %d", got, c.what, c.want)
+		}
 	}
-	if got := h.ends(f.message("a")); got != 1 {
-		t.Errorf("%d ends on the answer by its ID alone, want 1", got)
+	h.acquit([]inFlight{f.outcome("a")}, []inFlight{f.outcome("a").buried()})
+	h = again(t, dir, h, 1)
+	if got := h.ends(f.outcome("a").buried()); got != 1 || h.ends(f.outcome("a")) != 0 {
+		t.Errorf("an outcome that was buried is known %d times", got)
 	}
-	if got := h.ends(f.record(answer(1, "b"))); got != 0 {
-		t.Errorf("%d ends on another answer at the same offset", got)
+}
+
+// TestHangarHasRoomForSuspects: what was buried makes room for what ends the process now.
+func TestHangarHasRoomForSuspects(t *testing.T) {
+	dir := t.TempDir()
+	h := again(t, dir, nil, 1)
+	var buried []inFlight
+	for i := range 2 * maxSuspects {
+		buried = append(buried, inFlight{uint64(i), buriedKind, 0})
 	}
-	if got := h.ends(h.flight(0, "fraud", "v2").record(answer(1, "a"))); got != 0 {
-		t.Errorf("%d ends of another version", got)
+	h.acquit(nil, buried)
+	if len(h.suspects) > maxSuspects {
+		t.Errorf("%d are kept in memory", len(h.suspects))
+	}
+	f := h.flight(0, "fraud", "v1")
+	killer := f.record(&kgo.Record{Topic: "orders", Offset: 7})
+	for n := range 3 {
+		f.enter(killer)
+		h = again(t, dir, h, 1)
+		f = h.flight(0, "fraud", "v1")
+		if got := h.ends(killer); got != n+1 {
+			t.Fatalf("%d ends, want %d", got, n+1)
+		}
 	}
 }
 

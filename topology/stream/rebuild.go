@@ -228,10 +228,11 @@ func (r *Rebuild) Compare(ctx context.Context, told func(done int64)) error {
 	done := int64(0)
 	for i := range r.Tasks {
 		t := &r.Tasks[i]
-		live, horizon, err := r.changelog(ctx, t)
+		live, horizon, frozen, err := r.changelog(ctx, t)
 		if err != nil {
 			return fmt.Errorf("rebuild %s: %w", t.Name, err)
 		}
+		r.worker.frozen = frozen
 		made, err := r.run(ctx, t, horizon, func(n int64) { told(done + n) })
 		if err == nil {
 			t.Rows = len(live)
@@ -278,17 +279,18 @@ func (r *Rebuild) deadLetters(ctx context.Context) error {
 }
 
 // changelog reads a task's rows as they are, and up to which time the service
-// had fired its timers: before the earliest that is armed.
-func (r *Rebuild) changelog(ctx context.Context, t *RebuildTask) (rows map[string][]byte, horizon time.Time, err error) {
+// had fired its timers: before the earliest that is armed. The deadlines of rows that
+// could not be read are not among those: frozen, by row, they wait for the mended one.
+func (r *Rebuild) changelog(ctx context.Context, t *RebuildTask) (rows map[string][]byte, horizon time.Time, frozen map[string]time.Time, err error) {
 	now, err := r.logs.extents(ctx, t.set.state)
 	if err != nil {
-		return nil, horizon, err
+		return nil, horizon, nil, err
 	}
 	s, err := now.span(t.set.state, t.partition)
 	if err != nil {
-		return nil, horizon, err
+		return nil, horizon, nil, err
 	}
-	rows = map[string][]byte{}
+	rows, frozen = map[string][]byte{}, map[string]time.Time{}
 	err = r.logs.read(ctx, []*span{s}, r.config.Limits.RestoreStall, func(_ *span, records []*kgo.Record) error {
 		for _, rec := range records {
 			if rec.Value == nil {
@@ -304,14 +306,19 @@ func (r *Rebuild) changelog(ctx context.Context, t *RebuildTask) (rows map[strin
 			continue
 		}
 		at, _, gerr := t.set.glance(value)
-		if gerr == nil && !at.IsZero() && (horizon.IsZero() || at.Before(horizon)) {
-			horizon = at
+		if gerr != nil || at.IsZero() {
+			continue
+		}
+		if _, told := r.buried[r.config.timerSource(t.set, t.partition, key, armed{At: at.UnixMilli()})]; told {
+			frozen[key] = at
+		} else {
+			horizon = earliest(horizon, at)
 		}
 	}
 	if !horizon.IsZero() {
 		horizon = horizon.Add(-time.Millisecond)
 	}
-	return rows, horizon, err
+	return rows, horizon, frozen, err
 }
 
 // run runs a task's inputs, merged by the time at which they were written, with

@@ -102,7 +102,7 @@ func (r *Runner) connect(ctx context.Context) error {
 				name: fmt.Sprintf("%s.%s.%d", p.service.Name, c.Instance, n), number: strconv.Itoa(n), config: c, limits: c.Limits, plan: p, wire: wire,
 				outbox: r.outbox, log: c.Log.With("service", p.service.Name, "worker", n), metrics: c.Metrics,
 			}
-			w.flight = r.hangar.flight(len(r.workers), p.service.Name, c.Version())
+			w.flight = r.hangar.flight(len(r.workers), p.service.Name, c.Version()).knows(p)
 			w.ready = func(is bool) { r.set(w.name, is) }
 			w.alarm = c.Clock.Alarm(w.name, w.wake)
 			r.workers = append(r.workers, w)

@@ -84,7 +84,7 @@ func (w *worker) run(x *transaction, in *input) error {
 		}
 		in.turn.Beside = in.beside.state
 	}
-	w.flight.enter(w.flight.of(in))
+	w.flight.enter(w.flight.input(in))
 	defer w.flight.leave()
 	wasDirty, first, outputs := r.dirty, x.touch(in.task, r), len(x.outputs)
 	started := time.Now()
@@ -170,7 +170,7 @@ func (w *worker) step(x *transaction, in *input, r *row) error {
 	r.staged, r.dirty, r.ended = staged, true, t.Outputs().Ends
 	x.started = append(x.started, started...)
 	if in.outcome != "" {
-		x.ended = append(x.ended, in.outcome)
+		w.answered(x, in.outcome)
 	}
 	for _, rec := range x.outputs[before:] {
 		x.bytes += len(rec.Value)

@@ -345,6 +345,16 @@ func TestDamagedRowWithTimers(t *testing.T) {
 	if r, err := at.row("Racme/web-2"); err != nil || len(r.frame.Timers) != 0 {
 		t.Errorf("the other row's timer has not fired: %+v, %v", r, err)
 	}
+	if err := at.table.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	later, _, err := w.config.Store.Task("risk/0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next, key, err := later.Next(); err != nil || key != "Racme/web-1" || !next.Equal(due) {
+		t.Errorf("after a start %q is due at %v, %v: a binary that can read the row would never fire its timer", key, next, err)
+	}
 }
 
 // BenchmarkTake: what one record costs in the loop, without a broker: decode,

@@ -70,6 +70,10 @@ func (w *worker) fireNext(ctx context.Context, x *transaction, t *task, horizon 
 	if err := t.load(); err != nil {
 		return 0, false, err
 	}
+	if at.Equal(w.frozen[key]) { // it fires where the service runs
+		t.table.Pop()
+		return 0, true, nil
+	}
 	due, err := t.deadline(r)
 	if err == nil && !due.Equal(at) {
 		if r.touched { // moved on by this transaction, which may yet fail: its commit says what the row has
@@ -82,13 +86,10 @@ func (w *worker) fireNext(ctx context.Context, x *transaction, t *task, horizon 
 	if err := t.open(r); err != nil {
 		return 0, false, err
 	}
-	if r.err != nil { // a person must look; the other rows' timers go on
-		x.touch(t, r) // as it is: without its task nothing would fence the letter
-		w.buryTimer(x, t, r, armed{At: at.UnixMilli()}, causeDefect, fmt.Errorf("%w: the row is damaged; `troupe state rebuild` makes it anew, with its timers", r.err), 1)
-		t.table.Drop()
-		return 1, true, nil
-	}
 	t.table.Pop()
+	if r.err != nil {
+		return 1, true, w.buryDeadline(x, t, r, at)
+	}
 	x.touch(t, r)
 	if r.frame.parked() > 0 {
 		return 1, true, w.unpark(ctx, x, t, r)
@@ -103,6 +104,17 @@ func (w *worker) fireNext(ctx context.Context, x *transaction, t *task, horizon 
 		fired++
 	}
 	return fired, true, nil
+}
+
+// buryDeadline tells a person of a row that cannot be read and wants to run; other rows'
+// timers go on. The row is left as it is, the disk keeps its deadline: the next start
+// tries once more, and tells of it once more, which is the same exception.
+func (w *worker) buryDeadline(x *transaction, t *task, r *row, at time.Time) error {
+	err := fmt.Errorf("%w: the row is damaged; `troupe state rebuild` makes it anew, and its timers fire then", r.err)
+	w.buryTimer(x, t, r, armed{At: at.UnixMilli()}, causeDefect, err, 1)
+	x.pinned = append(x.pinned, t) // or nothing would fence the letter
+	w.breaker.count(true, err)
+	return w.breaker.check(w.limits)
 }
 
 func dueTimers(timers []armed, horizon time.Time) []armed {

@@ -21,6 +21,8 @@ type transaction struct {
 	started  []startedIntent
 	ended    []string   // intents whose outcome has come
 	suspects []inFlight // that are over once this is committed
+	buried   []inFlight // outcomes that are dead letters then
+	pinned   []*task    // of which nothing is changed, but something told
 	slab     slab
 }
 
@@ -66,7 +68,7 @@ func (x *transaction) untouch() {
 
 func (x *transaction) empty() bool { return len(x.outputs) == 0 && len(x.touched) == 0 }
 
-// tasks calls f with each task that the transaction changes, at least once.
+// tasks calls f with each task that the transaction is about, at least once.
 func (x *transaction) tasks(f func(*task)) {
 	var last *task
 	for _, c := range x.touched {
@@ -74,6 +76,9 @@ func (x *transaction) tasks(f func(*task)) {
 			last = c.task
 			f(c.task)
 		}
+	}
+	for _, t := range x.pinned {
+		f(t)
 	}
 }
 

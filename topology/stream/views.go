@@ -115,7 +115,7 @@ func (v *view) see(ctx context.Context, r *kgo.Record) error {
 	}
 	err := v.take(ctx, r, f)
 	if ends > 0 && err == nil {
-		v.flight.hangar.acquit([]inFlight{f})
+		v.flight.hangar.acquit([]inFlight{f}, nil)
 	}
 	return err
 }

@@ -23,8 +23,21 @@ func encodeRequest(e *effect, request any) ([]byte, error) {
 	return e.request.Append(nil, p.Interface())
 }
 
-// idHeader carries a message's ID, for whoever does not read the message.
-const idHeader = "id"
+// Headers for whoever does not read the message.
+const (
+	idHeader   = "id"
+	typeHeader = "type"
+)
+
+// headerOf is what a header says, "" where there is none.
+func headerOf(r *kgo.Record, key string) string {
+	for i := range r.Headers {
+		if r.Headers[i].Key == key {
+			return string(r.Headers[i].Value)
+		}
+	}
+	return ""
+}
 
 // framer makes records of messages.
 type framer struct {
@@ -51,7 +64,7 @@ func (f framer) record(s *slab, topic, key string, m schemas.Message) (*kgo.Reco
 	copy(r.Value, value)
 	r.Partition = partitionOf(r.Key, width)
 	r.Headers = append(s.header(4), kgo.RecordHeader{Key: idHeader, Value: s.copy(e.ID)},
-		kgo.RecordHeader{Key: "type", Value: s.copy(e.Type)}, kgo.RecordHeader{Key: "tenant", Value: s.copy(e.Tenant)})
+		kgo.RecordHeader{Key: typeHeader, Value: s.copy(e.Type)}, kgo.RecordHeader{Key: "tenant", Value: s.copy(e.Tenant)})
 	if e.Traceparent != "" {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "traceparent", Value: s.copy(e.Traceparent)})
 	}

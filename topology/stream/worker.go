@@ -35,7 +35,8 @@ type worker struct {
 	breaker breaker
 	ready   func(bool)
 	flight  *flight
-	buried  map[source]string // in a rebuild: what became a dead letter then, and why
+	buried  map[source]string    // in a rebuild: what became a dead letter then, and why
+	frozen  map[string]time.Time // in a rebuild: deadlines, by row, that wait for the mended row
 
 	// of one session
 	session  *kgo.GroupTransactSession

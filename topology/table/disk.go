@@ -72,8 +72,11 @@ func openDisk(dir string, stands bool) (d *onDisk, err error) {
 		return nil, err
 	}
 	if stands { // Pebble's own option for that leaves a file
-		if at, err := pebble.Peek(dir, vfs.Default); err != nil || !at.Exists {
-			return nil, errors.Join(err, ErrNone)
+		switch at, err := pebble.Peek(dir, vfs.Default); {
+		case err == nil && !at.Exists:
+			return nil, ErrNone
+		case err != nil:
+			return nil, d.explain("pebble", err)
 		}
 	}
 	d.options = &pebble.Options{

@@ -13,6 +13,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -29,6 +30,21 @@ const (
 // errDrift ends a command that found something to change, or something wrong
 // that it was asked to look for.
 var errDrift = errors.New("drift")
+
+// version is what the build says it is: -ldflags "-X main.version=1.2.3".
+var version string
+
+// build is the version: without one, the commit that the program was built of, as far as
+// Go knows it.
+func build() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -119,6 +135,7 @@ may be repeated, is taken over those of TROUPE_LIMITS.)
 
 Exit codes: 0 done, 1 it failed, 2 the call cannot be understood, 3 something
 differs that the command was asked to compare.`
+	root.Version = build()
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())

@@ -129,7 +129,7 @@ func (o *options) admin() (stream.Config, error) {
 	if len(o.brokers) == 0 {
 		return stream.Config{}, usageError{errNoBrokers}
 	}
-	return stream.Config{Brokers: o.brokers, Prefix: o.prefix, Estate: estate}, nil
+	return stream.Config{Brokers: o.brokers, Prefix: o.prefix, Estate: estate, Build: build()}, nil
 }
 
 // runtime is a whole configuration. close releases what it opened.
