@@ -28,7 +28,7 @@ type Config struct {
 	Log      *slog.Logger
 	Metrics  *Metrics
 	Limits   Limits
-	Build    string // version of the binary, told in dead letters
+	Build    string // version of the binary: dead letters tell it, and another one asks again for an outcome that was buried
 
 	// Rehearse is called wherever a process may die between two things that are
 	// not one; an error ends the session there, as dying would. nil outside tests.
@@ -212,7 +212,7 @@ const clientBatch = 1_000_012
 // topic adds the prefix that all names on the broker share.
 func (c Config) topic(name string) string { return c.Prefix + name }
 
-// Version is what dead letters say of the binary.
+// Version is Build, or what stands for it.
 func (c Config) Version() string { return orElse(c.Build, "dev") }
 
 // metadataMinAge is how soon a client may ask again where partitions are led. It

@@ -33,7 +33,7 @@ func (l *Limits) Named() []Limit {
 		{"checkpoint-every", "the same, of a task that changes", &l.CheckpointEvery},
 		{"parked-per-key", "the next input of the key is a dead letter", &l.ParkedPerKey},
 		{"park-attempts", "an input that has parked at each of so many tries is a dead letter", &l.ParkAttempts},
-		{"quarantine-after", "the record, or timer, that so many ends of the process met is a dead letter, not run", &l.QuarantineAfter},
+		{"quarantine-after", "the record, or timer, that so many ends of the process met is a dead letter, not run; what an effect answers is known by its intent", &l.QuarantineAfter},
 		{"effects-at-once", "further intents in hand wait for a call to end", &l.EffectsAtOnce},
 		{"effects-in-hand", "further intents wait in their rows until half of those in hand are answered; a partner is then asked first whether it has carried them out", &l.EffectsInHand},
 		{"effect-attempts", "an effect that cannot tell answers unknown, and a person settles it", &l.EffectAttempts},

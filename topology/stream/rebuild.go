@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -279,8 +280,9 @@ func (r *Rebuild) deadLetters(ctx context.Context) error {
 }
 
 // changelog reads a task's rows as they are, and up to which time the service
-// had fired its timers: before the earliest that is armed. The deadlines of rows that
-// could not be read are not among those: frozen, by row, they wait for the mended one.
+// had fired its timers: before the earliest that is armed. The rows that could not be
+// read when they were due are not among those: frozen since then, they wait for the
+// mended ones.
 func (r *Rebuild) changelog(ctx context.Context, t *RebuildTask) (rows map[string][]byte, horizon time.Time, frozen map[string]time.Time, err error) {
 	now, err := r.logs.extents(ctx, t.set.state)
 	if err != nil {
@@ -301,17 +303,12 @@ func (r *Rebuild) changelog(ctx context.Context, t *RebuildTask) (rows map[strin
 		}
 		return nil
 	})
+	r.freeze(t, rows, frozen)
 	for key, value := range rows {
 		if key == "" || key[0] == parkedPrefix {
 			continue
 		}
-		at, _, gerr := t.set.glance(value)
-		if gerr != nil || at.IsZero() {
-			continue
-		}
-		if _, told := r.buried[r.config.timerSource(t.set, t.partition, key, armed{At: at.UnixMilli()})]; told {
-			frozen[key] = at
-		} else {
+		if at, _, gerr := t.set.glance(value); gerr == nil && !at.IsZero() && frozen[key].IsZero() {
 			horizon = earliest(horizon, at)
 		}
 	}
@@ -319,6 +316,23 @@ func (r *Rebuild) changelog(ctx context.Context, t *RebuildTask) (rows map[strin
 		horizon = horizon.Add(-time.Millisecond)
 	}
 	return rows, horizon, frozen, err
+}
+
+// freeze finds the rows of a task of which a dead letter tells that they could not be
+// read when they were due, and that are as they were then.
+func (r *Rebuild) freeze(t *RebuildTask, rows map[string][]byte, frozen map[string]time.Time) {
+	nameless := r.config.timerSource(t.set, t.partition, rowKey(""), armed{}).topic
+	for from := range r.buried {
+		key, is := strings.CutPrefix(from.topic, nameless)
+		value, there := rows[rowKey(key)]
+		if !is || !there || from.partition != t.partition {
+			continue
+		}
+		at := time.UnixMilli(from.offset).UTC()
+		if due, _, err := t.set.glance(value); (err != nil || due.Equal(at)) && at.After(frozen[rowKey(key)]) {
+			frozen[rowKey(key)] = at
+		}
+	}
 }
 
 // run runs a task's inputs, merged by the time at which they were written, with

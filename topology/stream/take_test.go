@@ -305,6 +305,41 @@ func TestDamagedRowWithIntents(t *testing.T) {
 	}
 }
 
+// TestDamagedRowWithAStaleDeadline: an entry that the row has moved on from is none, also
+// once an input of the row was refused.
+func TestDamagedRowWithAStaleDeadline(t *testing.T) {
+	w := benched(t, echoing)
+	turn, now := w.turns(t)
+	at := w.tasks[taskID{"", 0}]
+	due := now.now.Add(time.Hour)
+	row := append((&frame{Deadline: due.UnixMilli()}).append(at.set.frame.AppendMark(nil)), "no state"...)
+	for _, is := range []time.Time{now.now, due} { // as a restore has it that knows nothing of the first
+		if err := at.table.Commit([]table.Change{{Key: "Racme/web-1", Value: row, Is: is}}, at.table.Marker()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if told := turn(w.hold(t, "web-1", 1, now.now)); len(told) != 1 || headerOf(told[0], deadTopic) != "holds" {
+		t.Errorf("told %v, want the input alone", told)
+	}
+}
+
+// TestOutcomeSentAgain: an outcome that was buried and is settled after all is not held
+// against the next of its name.
+func TestOutcomeSentAgain(t *testing.T) {
+	w := benched(t, echoing)
+	h := w.flight.hangar
+	h.acquit(nil, []inFlight{w.flight.outcome(outcomeID("i")).buried()})
+	if !w.unanswerable("i") || w.unanswerable("j") {
+		t.Fatal("what was buried is not known")
+	}
+	x := &transaction{}
+	w.answered(x, "i")
+	h.acquit(x.suspects, x.buried)
+	if w.unanswerable("i") || !slices.Equal(x.ended, []string{"i"}) {
+		t.Errorf("it is held against the next; ended %v", x.ended)
+	}
+}
+
 // TestDamagedRowWithTimers: a deadline of a row that cannot be read becomes a dead letter,
 // once; the row stays as it is, and other rows' timers fire.
 func TestDamagedRowWithTimers(t *testing.T) {
@@ -325,10 +360,19 @@ func TestDamagedRowWithTimers(t *testing.T) {
 		t.Fatalf("%d records before the deadline", len(told))
 	}
 	now.now = due
-	told := turn()
-	if len(told) != 1 {
-		t.Fatalf("%d records at the deadline, want a dead letter", len(told))
+	x := &transaction{}
+	if err := w.fire(t.Context(), x); err != nil {
+		t.Fatal(err)
 	}
+	of, told := 0, x.outputs
+	x.tasks(func(*task) { of++ })
+	if changed := x.changelog(); len(told) != 1 || len(changed) != 1 || string(changed[0].Key) != "Racme/web-2" || of < 2 {
+		t.Fatalf("at the deadline %d letters, rows %v, tasks %d: want one of each row, both fenced by their task", len(told), changed, of)
+	}
+	if err := x.apply(x.changelog(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	at.release()
 	letter, err := deadLetter(told[0])
 	if err != nil || letter.Cause != causeDefect || letter.Offset != due.UnixMilli() || !strings.Contains(letter.Topic, "acme/web-1") || !strings.Contains(letter.Detail, "state rebuild") {
 		t.Errorf("the dead letter is %+v, %v", letter, err)

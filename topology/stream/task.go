@@ -85,7 +85,7 @@ func (t *task) open(r *row) error {
 // deadline is when a row that is loaded wants to run, zero for never. It need not
 // be opened for that: most entries of the index that are met are stale.
 func (t *task) deadline(r *row) (time.Time, error) {
-	if r.opened || r.bytes == nil {
+	if r.bytes == nil || r.opened && r.err == nil {
 		return r.frame.deadline(), r.err
 	}
 	at, _, err := t.set.glance(r.bytes)

@@ -70,10 +70,6 @@ func (w *worker) fireNext(ctx context.Context, x *transaction, t *task, horizon 
 	if err := t.load(); err != nil {
 		return 0, false, err
 	}
-	if at.Equal(w.frozen[key]) { // it fires where the service runs
-		t.table.Pop()
-		return 0, true, nil
-	}
 	due, err := t.deadline(r)
 	if err == nil && !due.Equal(at) {
 		if r.touched { // moved on by this transaction, which may yet fail: its commit says what the row has
@@ -87,8 +83,12 @@ func (w *worker) fireNext(ctx context.Context, x *transaction, t *task, horizon 
 		return 0, false, err
 	}
 	t.table.Pop()
-	if r.err != nil {
-		return 1, true, w.buryDeadline(x, t, r, at)
+	switch since, is := w.frozen[key]; {
+	case r.err != nil:
+		w.buryDeadline(x, t, r, at)
+		return 1, true, nil
+	case is && (!at.Before(since) || r.frame.parked() > 0): // when inputs that were parked run hangs on another clock
+		return 0, true, nil
 	}
 	x.touch(t, r)
 	if r.frame.parked() > 0 {
@@ -107,14 +107,13 @@ func (w *worker) fireNext(ctx context.Context, x *transaction, t *task, horizon 
 }
 
 // buryDeadline tells a person of a row that cannot be read and wants to run; other rows'
-// timers go on. The row is left as it is, the disk keeps its deadline: the next start
-// tries once more, and tells of it once more, which is the same exception.
-func (w *worker) buryDeadline(x *transaction, t *task, r *row, at time.Time) error {
+// timers go on. The row is left as it is, the disk keeps its deadline: whoever takes up
+// the task next tries once more, and tells of it once more, which is the same exception.
+// So nothing is lost, and the breaker is not asked: at a start all such rows come first.
+func (w *worker) buryDeadline(x *transaction, t *task, r *row, at time.Time) {
 	err := fmt.Errorf("%w: the row is damaged; `troupe state rebuild` makes it anew, and its timers fire then", r.err)
 	w.buryTimer(x, t, r, armed{At: at.UnixMilli()}, causeDefect, err, 1)
 	x.pinned = append(x.pinned, t) // or nothing would fence the letter
-	w.breaker.count(true, err)
-	return w.breaker.check(w.limits)
 }
 
 func dueTimers(timers []armed, horizon time.Time) []armed {

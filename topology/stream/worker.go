@@ -36,7 +36,7 @@ type worker struct {
 	ready   func(bool)
 	flight  *flight
 	buried  map[source]string    // in a rebuild: what became a dead letter then, and why
-	frozen  map[string]time.Time // in a rebuild: deadlines, by row, that wait for the mended row
+	frozen  map[string]time.Time // in a rebuild: since when a row cannot be read: what it waits for then waits for the mended one
 
 	// of one session
 	session  *kgo.GroupTransactSession
