@@ -1,6 +1,6 @@
 # Every target sets up what it needs. `make run` and `make test` need Go alone.
 GO ?= go
-VERSION := $(shell git describe --tags --always --dirty=-$(shell date -u +%Y%m%dT%H%M%S) 2>/dev/null)
+VERSION ?= $(shell git describe --tags --always --dirty=-$(shell date -u +%Y%m%dT%H%M%S) 2>/dev/null)
 LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 
 .PHONY: run build test lint test-kafka conformance mutants fuzz sim crash memory demo bench

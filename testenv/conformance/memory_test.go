@@ -123,14 +123,14 @@ func TestMemoryIsBounded(t *testing.T) {
 
 // measured runs a child until it has read everything, and is how large its heap
 // was at most.
-func (b *bench) measured(t *testing.T, place string) (most int) {
+func (b *bench) measured(t *testing.T, env string) (most int) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := exec.CommandContext(t.Context(), self)
-	c.Env = append(os.Environ(), place)
+	c.Env = append(os.Environ(), env)
 	var log tail
 	c.Stderr = &log
 	stdin, err := c.StdinPipe()

@@ -200,9 +200,9 @@ func (b *bench) childAt(dir, what string) string {
 
 // runChildren runs a child after another until one is done, and counts those that
 // ended by themselves: so many at most.
-func (b *bench) runChildren(place string, most int, is func(log string) bool) (ends int) {
+func (b *bench) runChildren(env string, most int, is func(log string) bool) (ends int) {
 	b.t.Helper()
-	for !b.runChild(place, is) {
+	for !b.runChild(env, is) {
 		if ends++; ends > most {
 			b.t.Fatalf("it ended %d times: nothing is quarantined", ends)
 		}
@@ -211,14 +211,14 @@ func (b *bench) runChildren(place string, most int, is func(log string) bool) (e
 }
 
 // runChild runs a child until it ends by itself, or is done; then it is stopped.
-func (b *bench) runChild(place string, is func(log string) bool) (done bool) {
+func (b *bench) runChild(env string, is func(log string) bool) (done bool) {
 	b.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	c := exec.CommandContext(b.t.Context(), self)
-	c.Env = append(os.Environ(), place)
+	c.Env = append(os.Environ(), env)
 	var log tail
 	c.Stderr = &log
 	stdin, err := c.StdinPipe()

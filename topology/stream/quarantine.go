@@ -196,8 +196,8 @@ type flight struct {
 }
 
 type flightTopic struct {
-	what  uint64
-	inbox bool
+	what    uint64
+	answers bool // outcomes lie in it
 }
 
 func (h *hangar) flight(worker int, service, version string) *flight {
@@ -219,10 +219,10 @@ func (f *flight) knows(p *plan) *flight {
 func (f *flight) record(r *kgo.Record) inFlight {
 	t, known := f.topics[r.Topic]
 	if !known {
-		t = flightTopic{hash(f.service, r.Topic), strings.HasSuffix(r.Topic, topology.InboxTopic(""))}
+		t = flightTopic{hash(f.service, r.Topic), len(f.outcomes) > 0 && strings.HasSuffix(r.Topic, topology.InboxTopic(""))}
 		f.topics[r.Topic] = t
 	}
-	if t.inbox && f.outcomes[headerOf(r, typeHeader)] {
+	if t.answers && f.outcomes[headerOf(r, typeHeader)] {
 		if id := headerOf(r, idHeader); id != "" {
 			return f.outcome(id)
 		}
@@ -302,9 +302,6 @@ func (w *worker) unanswerable(intent string) bool {
 // answered takes note that a transaction settles an intent.
 func (w *worker) answered(x *transaction, intent string) {
 	x.ended = append(x.ended, intent)
-	if !w.flight.hangar.any.Load() {
-		return
-	}
 	if f := w.flight.outcome(outcomeID(intent)).buried(); w.flight.hangar.ends(f) > 0 { // it was sent again
 		x.suspects = append(x.suspects, f)
 	}

@@ -229,12 +229,12 @@ func (r *Rebuild) Compare(ctx context.Context, told func(done int64)) error {
 	done := int64(0)
 	for i := range r.Tasks {
 		t := &r.Tasks[i]
-		live, horizon, frozen, err := r.changelog(ctx, t)
+		live, err := r.changelog(ctx, t)
 		if err != nil {
 			return fmt.Errorf("rebuild %s: %w", t.Name, err)
 		}
-		r.worker.frozen = frozen
-		made, err := r.run(ctx, t, horizon, func(n int64) { told(done + n) })
+		r.worker.frozen = r.frozen(t, live)
+		made, err := r.run(ctx, t, t.horizon(live, r.worker.frozen), func(n int64) { told(done + n) })
 		if err == nil {
 			t.Rows = len(live)
 			err = t.compare(live, made.table)
@@ -279,20 +279,17 @@ func (r *Rebuild) deadLetters(ctx context.Context) error {
 	})
 }
 
-// changelog reads a task's rows as they are, and up to which time the service
-// had fired its timers: before the earliest that is armed. The rows that could not be
-// read when they were due are not among those: frozen since then, they wait for the
-// mended ones.
-func (r *Rebuild) changelog(ctx context.Context, t *RebuildTask) (rows map[string][]byte, horizon time.Time, frozen map[string]time.Time, err error) {
+// changelog reads a task's rows as they are.
+func (r *Rebuild) changelog(ctx context.Context, t *RebuildTask) (rows map[string][]byte, err error) {
 	now, err := r.logs.extents(ctx, t.set.state)
 	if err != nil {
-		return nil, horizon, nil, err
+		return nil, err
 	}
 	s, err := now.span(t.set.state, t.partition)
 	if err != nil {
-		return nil, horizon, nil, err
+		return nil, err
 	}
-	rows, frozen = map[string][]byte{}, map[string]time.Time{}
+	rows = map[string][]byte{}
 	err = r.logs.read(ctx, []*span{s}, r.config.Limits.RestoreStall, func(_ *span, records []*kgo.Record) error {
 		for _, rec := range records {
 			if rec.Value == nil {
@@ -303,24 +300,31 @@ func (r *Rebuild) changelog(ctx context.Context, t *RebuildTask) (rows map[strin
 		}
 		return nil
 	})
-	r.freeze(t, rows, frozen)
+	return rows, err
+}
+
+// horizon is up to which time the service had fired a task's timers: before the earliest
+// that is armed, zero if none is. What is frozen holds it up no longer.
+func (t *RebuildTask) horizon(rows map[string][]byte, frozen map[string]time.Time) (horizon time.Time) {
 	for key, value := range rows {
 		if key == "" || key[0] == parkedPrefix {
 			continue
 		}
-		if at, _, gerr := t.set.glance(value); gerr == nil && !at.IsZero() && frozen[key].IsZero() {
+		if at, _, err := t.set.glance(value); err == nil && !at.IsZero() && frozen[key].IsZero() {
 			horizon = earliest(horizon, at)
 		}
 	}
 	if !horizon.IsZero() {
 		horizon = horizon.Add(-time.Millisecond)
 	}
-	return rows, horizon, frozen, err
+	return horizon
 }
 
-// freeze finds the rows of a task of which a dead letter tells that they could not be
-// read when they were due, and that are as they were then.
-func (r *Rebuild) freeze(t *RebuildTask, rows map[string][]byte, frozen map[string]time.Time) {
+// frozen finds the rows of a task of which a dead letter tells that they could not be
+// read when they were due, and that are as they were then: since when each waits for the
+// mended one.
+func (r *Rebuild) frozen(t *RebuildTask, rows map[string][]byte) map[string]time.Time {
+	frozen := map[string]time.Time{}
 	nameless := r.config.timerSource(t.set, t.partition, rowKey(""), armed{}).topic
 	for from := range r.buried {
 		key, is := strings.CutPrefix(from.topic, nameless)
@@ -333,6 +337,7 @@ func (r *Rebuild) freeze(t *RebuildTask, rows map[string][]byte, frozen map[stri
 			frozen[rowKey(key)] = at
 		}
 	}
+	return frozen
 }
 
 // run runs a task's inputs, merged by the time at which they were written, with

@@ -37,13 +37,10 @@ var version string
 // build is the version: without one, the commit that the program was built of, as far as
 // Go knows it.
 func build() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
 		return info.Main.Version
 	}
-	return "(devel)"
+	return version
 }
 
 func main() {
