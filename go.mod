@@ -14,10 +14,10 @@ require (
 	github.com/spf13/cobra v1.10.2 // the command line
 	github.com/spf13/pflag v1.0.9 // flags, and their environment variables
 	github.com/twmb/avro v1.9.0 // typed Avro with projection: the hot path
-	github.com/twmb/franz-go v1.22.2 // the Kafka client: transactions, cooperative groups, no cgo
-	github.com/twmb/franz-go/pkg/kadm v1.19.0 // topics and offsets
+	github.com/twmb/franz-go v1.22.3 // the Kafka client: transactions, cooperative groups, no cgo
+	github.com/twmb/franz-go/pkg/kadm v1.20.0 // topics and offsets
 	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c // the embedded broker: the real protocol, with faults
-	github.com/twmb/franz-go/pkg/kmsg v1.15.0 // raw requests for the balancer, guards and their tests
+	github.com/twmb/franz-go/pkg/kmsg v1.15.1 // raw requests for the balancer, guards and their tests
 	github.com/twmb/franz-go/pkg/sr v1.8.0 // schema registry and framing
 	github.com/wneessen/go-mail v0.8.1 // mail over SMTP
 	golang.org/x/sync v0.24.0 // errgroup, singleflight

@@ -116,7 +116,7 @@ func headOf(t testing.TB, w *Wire) func(Frame) (typed Envelope, terr error, gene
 // the reader of a step and by the one that learns its fields from data.
 func FuzzEnvelope(f *testing.F) {
 	w, _ := known(f)
-	w.writers[output{"orders", "OrderPlaced"}] = writer{1, w.byID[1].schema}
+	w.writers[output{"orders", "OrderPlaced"}] = writer{1, w.byID[1].schema, map[reflect.Type]*part{}}
 	type placed struct {
 		Envelope     `avro:"envelope"`
 		Channel      string     `avro:"channel"`

@@ -67,11 +67,10 @@ func NewReader[T any](w *Wire, typeName string) (*Reader[T], error) {
 func (r *Reader[T]) Decode(f Frame, into *T) error { return decode(f, r, r.plan, into) }
 
 // plan is to read with the writer's own schema where that is the published one, of
-// which T is known to be a part: nothing is to be resolved, and the library has a
-// much faster way for schemas of which nothing is.
+// which T is known to be a part: nothing is to be resolved then, and it can be compiled.
 func (r *Reader[T]) plan(writer *written) (plan, error) {
 	if r.schema != nil && writer.text == r.published {
-		return plan{writer.schema, []avro.Opt{avro.SkipUnknown()}}, nil
+		return plan{writer.schema, []avro.Opt{avro.SkipUnknown()}, compile(writer.schema, reflect.TypeFor[T]())}, nil
 	}
 	return r.resolve(writer)
 }
@@ -80,6 +79,13 @@ func decode(f Frame, reader any, draw func(*written) (plan, error), into any) er
 	p, err := f.schema.plan(reader, draw)
 	if err != nil {
 		return err
+	}
+	if f.Shares && p.direct != nil {
+		at := reflect.ValueOf(into)
+		if rest := p.direct.read(f.Body, at.UnsafePointer()); rest != nil && len(rest) == 0 {
+			return nil
+		}
+		at.Elem().SetZero()
 	}
 	rest, err := p.schema.Decode(f.Body, into, p.options...)
 	if err != nil {

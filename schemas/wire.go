@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 
 	"github.com/twmb/avro"
@@ -38,6 +39,7 @@ type output struct{ topic, typ string }
 type writer struct {
 	id     int
 	schema *avro.Schema
+	direct map[reflect.Type]*part // by the type of the message; nil where that takes the library
 }
 
 // written is a schema that some record was written with.
@@ -53,6 +55,7 @@ type written struct {
 type plan struct {
 	schema  *avro.Schema
 	options []avro.Opt
+	direct  *part // of the schema and the reader's type; nil where that takes the library
 }
 
 // Frame is an opened record.
@@ -61,7 +64,10 @@ type Frame struct {
 	Type     string
 	FullName string
 	Body     []byte
-	schema   *written
+	// Shares lets the texts of what is decoded lie in Body: nobody may change it then,
+	// and whoever keeps one of them keeps all of it.
+	Shares bool
+	schema *written
 }
 
 // mostWritten bounds the schemas that are kept of what others have written with.
@@ -90,7 +96,7 @@ func (w *Wire) Prepare(ctx context.Context, topic, typeName string) error {
 		return err
 	}
 	w.mu.Lock()
-	w.writers[output{topic, typeName}] = writer{id, t.Latest().Schema}
+	w.writers[output{topic, typeName}] = writer{id, t.Latest().Schema, map[reflect.Type]*part{}}
 	w.mu.Unlock()
 	return nil
 }
@@ -102,20 +108,42 @@ func (w *Wire) Encode(topic string, m Message) ([]byte, error) {
 
 // AppendEncode is Encode behind the bytes of dst.
 func (w *Wire) AppendEncode(dst []byte, topic string, m Message) ([]byte, error) {
-	name := m.Head().Type
+	name, typ := m.Head().Type, reflect.TypeOf(m)
 	w.mu.RLock()
 	wr, ok := w.writers[output{topic, name}]
+	direct, known := wr.direct[typ]
 	w.mu.RUnlock()
 	if !ok {
 		return nil, fmt.Errorf("%s was not prepared for topic %s", name, topic)
 	}
+	if !known {
+		direct = w.compile(wr, typ)
+	}
 	dst = append(dst, 0) // the magic byte
 	dst = binary.BigEndian.AppendUint32(dst, uint32(wr.id))
+	if direct != nil {
+		return direct.write(dst, reflect.ValueOf(m).UnsafePointer()), nil
+	}
 	dst, err := wr.schema.AppendEncode(dst, m)
 	if err != nil {
 		return nil, fmt.Errorf("%s does not fit its schema: %w", name, err)
 	}
 	return dst, nil
+}
+
+// compile looks once for what writes messages of a type.
+func (w *Wire) compile(wr writer, message reflect.Type) *part {
+	var p *part
+	if message.Kind() == reflect.Pointer {
+		p = compile(wr.schema, message.Elem())
+	}
+	if p != nil && p.write == nil {
+		p = nil
+	}
+	w.mu.Lock()
+	wr.direct[message] = p
+	w.mu.Unlock()
+	return p
 }
 
 // Open reads the frame and finds the schema that the record was written with.

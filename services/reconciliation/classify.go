@@ -88,13 +88,15 @@ type overspill struct {
 // left first use up its reservation; units that nobody ordered need none, they
 // have a code of their own. Where nobody can know, all were.
 func (c *classifier) release() {
-	needed := map[int32]int32{}
 	c.released = make([]release, 0, len(c.Dispatches))
-	for _, d := range c.Dispatches {
-		if !c.rules.knowsReleases() {
-			c.released = append(c.released, release{true, d.At})
-			continue
+	if !c.rules.knowsReleases() {
+		for i := range c.Dispatches {
+			c.released = append(c.released, release{true, c.Dispatches[i].At})
 		}
+		return
+	}
+	needed := map[int32]int32{}
+	for _, d := range c.Dispatches {
 		r := release{done: c.Cleared != nil && c.Secured != nil, since: latest(d.At, since(c.Cleared), since(c.Secured))}
 		for _, p := range d.Parts {
 			needed[p.Line] += p.Quantity

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -110,9 +111,17 @@ func (p published) read(t testing.TB, w *schemas.Wire, readers []reader, body []
 	if err != nil {
 		t.Fatalf("a good frame: %v", err)
 	}
+	sharing := frame
+	sharing.Shares = true
 	for _, r := range readers {
-		var message any
-		took := readtest.Allocated(func() { _, message, err = r.decode(frame) })
+		var e, again schemas.Envelope
+		var message, alike any
+		took := readtest.Allocated(func() { e, message, err = r.decode(frame) })
+		var serr error
+		took = max(took, readtest.Allocated(func() { again, alike, serr = r.decode(sharing) }))
+		if (err == nil) != (serr == nil) || e != again || !reflect.DeepEqual(message, alike) {
+			t.Errorf("%s reads %s: %+v, %v; where it may share memory: %+v, %v", r.who, p.event, message, err, alike, serr)
+		}
 		if err == nil && message == nil || err != nil && !refused(err) {
 			t.Errorf("%s reads %s: %v, %v", r.who, p.event, message, err)
 		}

@@ -63,6 +63,7 @@ func (w *worker) decode(ctx context.Context, t *task, r *kgo.Record, in *input) 
 		}
 		return false, &refusedInput{cause, err, ""}
 	}
+	f.Shares = true
 	w.flight.enter(w.flight.record(r)) // not before: to wait for the registry is no fault of the record
 	defer w.flight.leave()
 	h := t.set.messages[f.Type]

@@ -28,8 +28,9 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 	changed := x.changelog()
 	produced := append(changed, x.outputs...)
 	var first failure
+	note := first.note // made once, not for each record
 	for _, r := range produced {
-		w.session.Produce(ctx, r, first.note)
+		w.session.Produce(ctx, r, note)
 	}
 	if err := w.session.Client().Flush(ctx); err != nil {
 		return fmt.Errorf("%w: flush: %w", errRebuild, err)

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"bytes"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -82,61 +81,6 @@ func FuzzRow(f *testing.F) {
 			t.Fatalf("a row was written and %s", what)
 		}
 	})
-}
-
-// FuzzFrame: frames are written by hand as their schema has them, what is written by
-// it is read by hand, and what is read by hand means the same to it.
-func FuzzFrame(f *testing.F) {
-	s := rowsOf(f)
-	at := int64(1700000000000)
-	for _, of := range []frame{{}, {
-		Deadline: at, InHand: true, Tenant: "acme", Region: "eu", ProductLine: "shoes", Order: "web-1", Correlation: "flow", Trace: "00-1", RecordKey: "k",
-		Sequence: -3, Seen: bytes.Repeat([]byte{7}, 2*seenSize),
-		Timers:     []armed{{"grace", "", at}, {"due", "x", -at}},
-		Intents:    []intent{{"id", "mail", "1", []byte("request"), "cause", at}, {}},
-		ParkedFrom: 1, ParkedTo: 1 << 40, ParkedUntil: at,
-	}} {
-		f.Add(of.append(s.frame.AppendMark(nil)))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		body, current := s.frame.Current(b)
-		if !current {
-			return
-		}
-		var byHand, bySchema frame
-		rest, err := byHand.read(body)
-		after, serr := s.frame.DecodePrefix(b, &bySchema)
-		if serr != nil {
-			if err == nil {
-				t.Fatalf("the schema's reader refuses it (%v), the one by hand has %+v", serr, byHand)
-			}
-			return
-		}
-		if err == nil && (!reflect.DeepEqual(tidy(byHand), tidy(bySchema)) || !bytes.Equal(rest, after)) {
-			t.Fatalf("by hand %+v, %d bytes left; by the schema %+v, %d left", byHand, len(rest), bySchema, len(after))
-		}
-		written, err := s.frame.Append(nil, &bySchema)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := bySchema.append(s.frame.AppendMark(nil)); !bytes.Equal(got, written) {
-			t.Fatalf("written by hand %x, by the schema %x", got, written)
-		}
-		var again frame
-		if _, err := s.unframe(written, &again); err != nil || !reflect.DeepEqual(tidy(again), tidy(bySchema)) {
-			t.Fatalf("%v: written %+v, read %+v", err, bySchema, again)
-		}
-	})
-}
-
-// tidy is a frame in which nothing and nothing at all are one.
-func tidy(f frame) frame {
-	f.Seen = append([]byte{}, f.Seen...)
-	f.Timers, f.Intents = append([]armed{}, f.Timers...), append([]intent{}, f.Intents...)
-	for i := range f.Intents {
-		f.Intents[i].Request = append([]byte{}, f.Intents[i].Request...)
-	}
-	return f
 }
 
 // FuzzParked: the same of what waits under a key.

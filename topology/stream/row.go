@@ -78,8 +78,10 @@ func (s *set) encode(r *row, scratch *[]byte) ([]byte, error) {
 	if at := r.frame.deadline(); !at.IsZero() {
 		r.frame.Deadline = at.UnixMilli()
 	}
-	b := r.frame.append(s.frame.AppendMark((*scratch)[:0]))
-	b, err := s.codec(r.key).Append(b, r.state)
+	b, err := s.frame.Append((*scratch)[:0], &r.frame)
+	if err == nil {
+		b, err = s.codec(r.key).Append(b, r.state)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("encode row: %w", err)
 	}
@@ -87,7 +89,7 @@ func (s *set) encode(r *row, scratch *[]byte) ([]byte, error) {
 	return bytes.Clone(b), nil // as large as it must be: it stays
 }
 
-// decode fills the row from bytes; nil makes it new.
+// decode fills the row from bytes, which must not change any more; nil makes it new.
 func (s *set) decode(r *row, b []byte) error {
 	codec := s.codec(r.key)
 	r.frame = frame{}
@@ -95,7 +97,7 @@ func (s *set) decode(r *row, b []byte) error {
 		r.state = codec.New()
 		return nil
 	}
-	rest, err := s.unframe(b, &r.frame)
+	rest, err := s.frame.DecodePrefix(b, &r.frame)
 	if err != nil {
 		return fmt.Errorf("read row %q: %w", r.key[1:], err)
 	}
@@ -105,23 +107,16 @@ func (s *set) decode(r *row, b []byte) error {
 	return nil
 }
 
-// unframe reads the frame, and returns the state that follows it.
-func (s *set) unframe(b []byte, into *frame) (state []byte, err error) {
-	if body, current := s.frame.Current(b); current {
-		return into.read(body)
-	}
-	return s.frame.DecodePrefix(b, into)
-}
-
 // glance reads a row's deadline, zero for none, and whether it has intents in
 // hand, and leaves the rest: a restore has millions to read.
 func (s *set) glance(b []byte) (deadline time.Time, inHand bool, err error) {
 	var f frame
 	if body, current := s.frame.Current(b); current {
-		r := frameReader{b: body}
-		if f.Deadline, f.InHand = r.long(), r.bool(); r.bad {
+		n := 0
+		if f.Deadline, n = binary.Varint(body); n <= 0 || n >= len(body) {
 			return time.Time{}, false, errFrame
 		}
+		f.InHand = body[n] == 1
 	} else if _, err := s.frame.DecodePrefix(b, &f); err != nil {
 		return time.Time{}, false, err
 	}

@@ -312,7 +312,11 @@ func TestDamagedRowWithAStaleDeadline(t *testing.T) {
 	turn, now := w.turns(t)
 	at := w.tasks[taskID{"", 0}]
 	due := now.now.Add(time.Hour)
-	row := append((&frame{Deadline: due.UnixMilli()}).append(at.set.frame.AppendMark(nil)), "no state"...)
+	row, err := at.set.frame.Append(nil, &frame{Deadline: due.UnixMilli()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	row = append(row, "no state"...)
 	for _, is := range []time.Time{now.now, due} { // as a restore has it that knows nothing of the first
 		if err := at.table.Commit([]table.Change{{Key: "Racme/web-1", Value: row, Is: is}}, at.table.Marker()); err != nil {
 			t.Fatal(err)
@@ -352,7 +356,11 @@ func TestDamagedRowWithTimers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	row := append(f.append(at.set.frame.AppendMark(nil)), "no state"...)
+	row, err := at.set.frame.Append(nil, &f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row = append(row, "no state"...)
 	if err := at.table.Commit([]table.Change{{Key: "Racme/web-1", Value: row, Is: due}, {Key: "Racme/web-2", Value: whole, Is: due}}, at.table.Marker()); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -43,6 +44,18 @@ type startedIntent struct {
 	key      string
 	envelope schemas.Envelope
 	intent   intent
+}
+
+// apart has texts of its own: those of the input lie in what was fetched with it, all
+// of which an intent would keep in memory until its call is over.
+func (s startedIntent) apart() startedIntent {
+	e := &s.envelope
+	for _, text := range []*string{
+		&e.Tenant, &e.Region, &e.ProductLine, &e.Order, &e.CorrelationID, &e.Traceparent, &s.intent.Discriminator, &s.intent.CauseID,
+	} {
+		*text = strings.Clone(*text)
+	}
+	return s
 }
 
 // touch takes a row into the transaction; it reports whether it was not yet.
