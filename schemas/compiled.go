@@ -3,6 +3,8 @@ package schemas
 import (
 	"encoding"
 	"encoding/binary"
+	"encoding/json"
+	"math"
 	"reflect"
 	"strings"
 	"time"
@@ -23,10 +25,12 @@ type part struct {
 	// read fills the zero value at a place from b and returns what follows it; nil where
 	// the library has to be asked. The texts and bytes that it reads lie in b, which must
 	// not change any more.
-	read  func(b []byte, at unsafe.Pointer) []byte
-	skip  func(b []byte) []byte                    // reads and forgets
-	write func(b []byte, at unsafe.Pointer) []byte // appends; nil: the type lacks a field of the schema
-	least int                                      // bytes of a value at least
+	read func(b []byte, at unsafe.Pointer) []byte
+	skip func(b []byte) []byte // reads and forgets
+	// write appends to b; what it returns is nil where the library has to be asked. It is
+	// nil itself where the type lacks a field of the schema.
+	write func(b []byte, at unsafe.Pointer) []byte
+	least int // bytes of a value at least
 }
 
 // compile makes the part of a schema and a type, nil if that takes the library.
@@ -39,11 +43,14 @@ func compile(s *avro.Schema, t reflect.Type) *part {
 	return &p
 }
 
-var (
-	timeType = reflect.TypeFor[time.Time]()
-	toText   = reflect.TypeFor[encoding.TextMarshaler]()
-	fromText = reflect.TypeFor[encoding.TextUnmarshaler]()
-)
+var timeType = reflect.TypeFor[time.Time]()
+
+// isText says that the library reads and writes a type as a text of its own.
+func isText(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return t == reflect.TypeFor[json.Number]() || p.Implements(reflect.TypeFor[encoding.TextMarshaler]()) ||
+		p.Implements(reflect.TypeFor[encoding.TextAppender]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
 
 // compileNode does so for a node of the schema. Without a type it makes what is only
 // skipped.
@@ -54,7 +61,7 @@ func compileNode(n *avro.SchemaNode, t reflect.Type) (part, bool) {
 		return millis, n.Type == "long" && (t == nil || t == timeType)
 	case n.LogicalType != "":
 		return part{}, false
-	case t != nil && (t.Implements(toText) || reflect.PointerTo(t).Implements(fromText)):
+	case t != nil && t.Kind() != reflect.Pointer && isText(t):
 		return part{}, false
 	}
 	switch n.Type {
@@ -92,22 +99,19 @@ var (
 			}
 			return append(b, 0)
 		})
-	integer = scalar(
-		func(b []byte) (int32, []byte) {
-			v, rest := number(b)
-			if int64(int32(v)) != v || len(b)-len(rest) > binary.MaxVarintLen32 {
-				return 0, nil
-			}
-			return int32(v), rest
-		},
-		func(b []byte, v int32) []byte { return binary.AppendVarint(b, int64(v)) })
-	long   = scalar(number, binary.AppendVarint)
-	millis = scalar(
+	integer = scalar(small, func(b []byte, v int32) []byte { return binary.AppendVarint(b, int64(v)) })
+	long    = scalar(number, binary.AppendVarint)
+	millis  = scalar(
 		func(b []byte) (time.Time, []byte) {
 			v, b := number(b)
 			return time.UnixMilli(v).UTC(), b
 		},
-		func(b []byte, v time.Time) []byte { return binary.AppendVarint(b, v.UnixMilli()) })
+		func(b []byte, v time.Time) []byte {
+			if s := v.Unix(); s <= -mostSeconds || s >= mostSeconds {
+				return nil
+			}
+			return binary.AppendVarint(b, v.UnixMilli())
+		})
 	text = scalar(
 		func(b []byte) (string, []byte) {
 			v, b := piece(b)
@@ -132,7 +136,10 @@ func scalar[T any](read func([]byte) (T, []byte), write func([]byte, T) []byte) 
 	}
 }
 
-// number reads an int or a long.
+// mostSeconds is how far from 1970 a time's milliseconds may be too many for a long.
+const mostSeconds = math.MaxInt64 / 1000
+
+// number reads a long.
 func number(b []byte) (int64, []byte) {
 	if len(b) > 0 && b[0] < 0x80 { // most of them
 		return int64(b[0]>>1) ^ -int64(b[0]&1), b[1:]
@@ -142,6 +149,15 @@ func number(b []byte) (int64, []byte) {
 		return 0, nil
 	}
 	return v, b[n:]
+}
+
+// small reads an int.
+func small(b []byte) (int32, []byte) {
+	v, rest := number(b)
+	if int64(int32(v)) != v || len(b)-len(rest) > binary.MaxVarintLen32 {
+		return 0, nil
+	}
+	return int32(v), rest
 }
 
 // piece reads a length and so many bytes, behind which nothing can be appended.
@@ -204,7 +220,9 @@ func compileRecord(n *avro.SchemaNode, t reflect.Type) (part, bool) {
 	if whole {
 		r.write = func(b []byte, at unsafe.Pointer) []byte {
 			for i := range fields {
-				b = fields[i].write(b, unsafe.Add(at, fields[i].at))
+				if b = fields[i].write(b, unsafe.Add(at, fields[i].at)); b == nil {
+					return nil
+				}
 			}
 			return b
 		}
@@ -220,6 +238,9 @@ func membersOf(t reflect.Type, at uintptr, members map[string]reflect.StructFiel
 		f := t.Field(i)
 		f.Offset += at
 		name, options, _ := strings.Cut(f.Tag.Get("avro"), ",")
+		if strings.HasPrefix(options, "default=") {
+			options = "" // of the schema alone
+		}
 		switch _, twice := members[name]; {
 		case name == "" && (options == "inline" || f.Anonymous && options == "") && f.Type.Kind() == reflect.Struct:
 			if !membersOf(f.Type, f.Offset, members) {
@@ -287,7 +308,9 @@ func compileArray(n *avro.SchemaNode, t reflect.Type) (part, bool) {
 			}
 			b = binary.AppendVarint(b, int64(list.len))
 			for i := range list.len {
-				b = item.write(b, unsafe.Add(list.first, uintptr(i)*size))
+				if b = item.write(b, unsafe.Add(list.first, uintptr(i)*size)); b == nil {
+					return nil
+				}
 			}
 			return append(b, 0)
 		}
@@ -367,7 +390,7 @@ func compileOptional(n *avro.SchemaNode, t reflect.Type) (part, bool) {
 
 // branch reads which of null and a type there is.
 func branch(b []byte) (is bool, rest []byte) {
-	n, b := number(b)
+	n, b := small(b)
 	if n != 0 && n != 1 {
 		return false, nil
 	}

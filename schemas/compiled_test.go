@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -18,16 +19,18 @@ import (
 // shapes is of all that is compiled.
 type shapes struct {
 	Envelope `avro:"envelope"`
-	Yes      bool      `avro:"yes"`
-	Small    int32     `avro:"small"`
-	Large    int64     `avro:"large"`
-	At       time.Time `avro:"at"`
-	Text     string    `avro:"text"`
-	Raw      []byte    `avro:"raw"`
-	Maybe    *item     `avro:"maybe"`
-	Items    []item    `avro:"items"`
-	Texts    []string  `avro:"texts"`
-	Last     int64     `avro:"last"`
+	Yes      bool       `avro:"yes"`
+	Small    int32      `avro:"small"`
+	Large    int64      `avro:"large"`
+	At       time.Time  `avro:"at"`
+	Text     string     `avro:"text"`
+	Raw      []byte     `avro:"raw"`
+	Maybe    *item      `avro:"maybe"`
+	Until    *time.Time `avro:"until"`
+	New      string     `avro:"new,default="`
+	Items    []item     `avro:"items"`
+	Texts    []string   `avro:"texts"`
+	Last     int64      `avro:"last"`
 }
 
 type item struct {
@@ -63,9 +66,15 @@ type Inner struct {
 	Small int32 `avro:"small"`
 }
 
+// failing is a test, or a try of a property's.
+type failing interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
 // both reads bytes with the library and with what is compiled, which must not read
 // what the library refuses, nor otherwise.
-func both[T any](t testing.TB, s *avro.Schema, direct *part, b []byte) (read T, is bool) {
+func both[T any](t failing, s *avro.Schema, direct *part, b []byte) (read T, is bool) {
 	t.Helper()
 	var byLibrary, compiled T
 	rest, err := s.Decode(b, &byLibrary, avro.SkipUnknown())
@@ -102,7 +111,10 @@ func compiledOf(t testing.TB) (s *avro.Schema, whole, part *part) {
 func draw(t *rapid.T, v reflect.Value) {
 	switch {
 	case v.Type() == timeType:
-		v.Set(reflect.ValueOf(time.UnixMilli(rapid.Int64Range(-1<<50, 1<<50).Draw(t, "ms")).UTC()))
+		v.Set(reflect.ValueOf(time.Unix(rapid.Int64Range(-1<<36, 1<<36).Draw(t, "s"), rapid.Int64Range(0, 1e9-1).Draw(t, "ns"))))
+		if rapid.IntRange(0, 9).Draw(t, "none") == 0 {
+			v.SetZero()
+		}
 		return
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
@@ -141,21 +153,21 @@ func TestCompiled(t *testing.T) {
 		draw(rt, reflect.ValueOf(&v).Elem())
 		written, err := s.AppendEncode(nil, &v)
 		if err != nil {
-			t.Fatal(err)
+			rt.Fatalf("%v", err)
 		}
 		if got := whole.write([]byte("before"), unsafe.Pointer(&v)); !bytes.Equal(got, append([]byte("before"), written...)) {
-			t.Fatalf("%+v: the library writes %x, compiled: %x", v, written, got)
+			rt.Fatalf("%+v: the library writes %x, compiled: %x", v, written, got)
 		}
 		behind := append(slices.Clone(written), "behind"...)
-		if _, is := both[shapes](t, s, whole, behind); !is {
-			t.Fatalf("%+v: what is compiled does not read it", v)
+		if _, is := both[shapes](rt, s, whole, behind); !is {
+			rt.Fatalf("%+v: what is compiled does not read it", v)
 		}
-		if _, is := both[some](t, s, part, behind); !is {
-			t.Fatalf("%+v: what is compiled does not read a part of it", v)
+		if _, is := both[some](rt, s, part, behind); !is {
+			rt.Fatalf("%+v: what is compiled does not read a part of it", v)
 		}
 		cut := rapid.IntRange(0, len(written)-1).Draw(rt, "cut")
-		if _, is := both[shapes](t, s, whole, written[:cut:cut]); is {
-			t.Fatalf("%d of %d bytes are read", cut, len(written))
+		if _, is := both[shapes](rt, s, whole, written[:cut:cut]); is {
+			rt.Fatalf("%d of %d bytes are read", cut, len(written))
 		}
 	})
 }
@@ -174,6 +186,9 @@ func FuzzCompiled(f *testing.F) {
 		}
 		f.Add(b)
 		f.Add(b[:len(b)/2])
+	}
+	for _, index := range []string{"\x02", "\x82\x80\x00", "\x82\x80\x80\x80\x80\x00", "\x04"} { // of what may be null
+		f.Add(append(make([]byte, 19), index+"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"...))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		b = b[:len(b):len(b)]
@@ -208,8 +223,8 @@ func TestReadBytesEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	var v two
-	if err := s.Decode(b, &v); err != nil {
-		t.Fatal(err)
+	if err := s.Decode(b, &v); err != nil || s.direct == nil {
+		t.Fatal(err, s.direct)
 	}
 	v.A = append(v.A, "xyz"...)
 	if string(v.B) != "b" {
@@ -217,46 +232,121 @@ func TestReadBytesEnd(t *testing.T) {
 	}
 }
 
+// TestEverySchemaIsCompiled: no published schema has what takes the library.
+func TestEverySchemaIsCompiled(t *testing.T) {
+	c, err := Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range c.Types() {
+		root := typ.Latest().Schema.Root()
+		if _, ok := compileNode(root.ExpandReferences(), nil); !ok {
+			t.Errorf("%s takes several times as long to read and write as what is compiled", typ.Name)
+		}
+	}
+}
+
+// TestTimesThatAreTooFar: the library says why a time has no milliseconds, wherever it stands.
+func TestTimesThatAreTooFar(t *testing.T) {
+	s, whole, _ := compiledOf(t)
+	far := time.Unix(1<<60, 0)
+	for name, v := range map[string]*shapes{"by itself": {At: far}, "in a list": {Items: []item{{At: far}}}, "of what may be null": {Until: &far}} {
+		_, err := s.AppendEncode(nil, v)
+		if b := whole.write([]byte{1}, unsafe.Pointer(v)); err == nil || b != nil {
+			t.Errorf("%s: the library: %v; compiled: %x", name, err, b)
+		}
+	}
+	state, err := NewState[shapes]("shapes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := state.Append(nil, &shapes{At: far}); err == nil {
+		t.Errorf("a row with it is %x", b)
+	}
+}
+
+// ownText is written as a text of its own.
+type ownText string
+
+func (o *ownText) UnmarshalText(b []byte) error {
+	*o = ownText("own " + string(b))
+	return nil
+}
+
 // TestNotCompiled: what only the library knows is left to it.
 func TestNotCompiled(t *testing.T) {
-	const named = `{"type":"record","name":"R","fields":[{"name":"a","type":%s}]}`
+	type (
+		enum struct {
+			A string `avro:"a"`
+		}
+		mapped struct {
+			A map[string]int32 `avro:"a"`
+		}
+		double struct {
+			A float64 `avro:"a"`
+		}
+		wide struct {
+			A int64 `avro:"a"`
+		}
+		moment struct {
+			A time.Time `avro:"a"`
+		}
+		behind struct {
+			A *string `avro:"a"`
+		}
+		nothings struct {
+			A []struct{} `avro:"a"`
+		}
+		own struct {
+			A ownText `avro:"a"`
+		}
+		number struct {
+			A json.Number `avro:"a"`
+		}
+		tooMany struct {
+			A string `avro:"a"`
+			B string `avro:"b"`
+		}
+		option struct {
+			A string `avro:"a,omitzero"`
+		}
+		anything struct {
+			A any `avro:"a"`
+		}
+		twice struct {
+			enum `avro:",inline"`
+			A    string `avro:"a"`
+		}
+		leftOut struct {
+			A string `avro:"a"`
+			B string `avro:"-"`
+		}
+		pointers struct {
+			A **string `avro:"a"`
+		}
+	)
+	const record, text = `{"type":"record","name":"R","fields":[{"name":"a","type":%s}]}`, `"string"`
 	for name, of := range map[string]struct {
 		schema string
 		typ    reflect.Type
 	}{
-		"an enum": {`{"type":"enum","name":"E","symbols":["A"]}`, reflect.TypeFor[struct {
-			A string `avro:"a"`
-		}]()},
-		"a map": {`{"type":"map","values":"int"}`, reflect.TypeFor[struct {
-			A map[string]int32 `avro:"a"`
-		}]()},
-		"a double": {`"double"`, reflect.TypeFor[struct {
-			A float64 `avro:"a"`
-		}]()},
-		"an int into a long": {`"int"`, reflect.TypeFor[struct {
-			A int64 `avro:"a"`
-		}]()},
-		"microseconds": {`{"type":"long","logicalType":"timestamp-micros"}`, reflect.TypeFor[struct {
-			A time.Time `avro:"a"`
-		}]()},
-		"null behind": {`["string","null"]`, reflect.TypeFor[struct {
-			A *string `avro:"a"`
-		}]()},
-		"items without a byte": {`{"type":"array","items":{"type":"record","name":"N","fields":[]}}`, reflect.TypeFor[struct {
-			A []struct{} `avro:"a"`
-		}]()},
-		"a name of its own": {`"string"`, reflect.TypeFor[struct {
-			A time.Weekday `avro:"a"`
-		}]()},
-		"a field too many": {`"string"`, reflect.TypeFor[struct{ A, B string }]()},
-		"an option": {`"string"`, reflect.TypeFor[struct {
-			A string `avro:"a,omitzero"`
-		}]()},
-		"any": {`"string"`, reflect.TypeFor[struct {
-			A any `avro:"a"`
-		}]()},
+		"an enum":              {`{"type":"enum","name":"E","symbols":["A"]}`, reflect.TypeFor[enum]()},
+		"a map":                {`{"type":"map","values":"int"}`, reflect.TypeFor[mapped]()},
+		"a double":             {`"double"`, reflect.TypeFor[double]()},
+		"an int into a long":   {`"int"`, reflect.TypeFor[wide]()},
+		"microseconds":         {`{"type":"long","logicalType":"timestamp-micros"}`, reflect.TypeFor[moment]()},
+		"null behind":          {`["string","null"]`, reflect.TypeFor[behind]()},
+		"items without a byte": {`{"type":"array","items":{"type":"record","name":"N","fields":[]}}`, reflect.TypeFor[nothings]()},
+		"a text of its own":    {text, reflect.TypeFor[own]()},
+		"a number as a text":   {text, reflect.TypeFor[number]()},
+		"a field too many":     {text, reflect.TypeFor[tooMany]()},
+		"an option":            {text, reflect.TypeFor[option]()},
+		"anything":             {text, reflect.TypeFor[anything]()},
+		"a name twice":         {text, reflect.TypeFor[twice]()},
+		"what is left out":     {text, reflect.TypeFor[leftOut]()},
+		"two pointers":         {`["null","string"]`, reflect.TypeFor[pointers]()},
 	} {
-		s, err := avro.Parse(fmt.Sprintf(named, of.schema))
+		s, err := avro.Parse(fmt.Sprintf(record, of.schema))
 		if err != nil {
 			t.Fatal(name, err)
 		}

@@ -66,7 +66,9 @@ func (s *State[S]) Text() string { return s.schema.String() }
 func (s *State[S]) Append(dst []byte, row *S) ([]byte, error) {
 	dst = append(dst, s.mark[:]...)
 	if s.direct != nil {
-		return s.direct.write(dst, unsafe.Pointer(row)), nil
+		if b := s.direct.write(dst, unsafe.Pointer(row)); b != nil {
+			return b, nil
+		}
 	}
 	b, err := s.schema.AppendEncode(dst, row)
 	if err != nil {

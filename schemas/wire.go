@@ -64,8 +64,8 @@ type Frame struct {
 	Type     string
 	FullName string
 	Body     []byte
-	// Shares lets the texts of what is decoded lie in Body: nobody may change it then,
-	// and whoever keeps one of them keeps all of it.
+	// Shares lets the texts and bytes of what is decoded lie in Body: nobody may change it
+	// then, and whoever keeps one of them keeps all of it.
 	Shares bool
 	schema *written
 }
@@ -122,7 +122,9 @@ func (w *Wire) AppendEncode(dst []byte, topic string, m Message) ([]byte, error)
 	dst = append(dst, 0) // the magic byte
 	dst = binary.BigEndian.AppendUint32(dst, uint32(wr.id))
 	if direct != nil {
-		return direct.write(dst, reflect.ValueOf(m).UnsafePointer()), nil
+		if b := direct.write(dst, reflect.ValueOf(m).UnsafePointer()); b != nil {
+			return b, nil
+		}
 	}
 	dst, err := wr.schema.AppendEncode(dst, m)
 	if err != nil {

@@ -134,11 +134,12 @@ func (c *classifier) item(shipment string, line int32) *item {
 // match gathers what left and what was billed per shipment line.
 func (c *classifier) match() {
 	parts := 0
-	for _, d := range c.Dispatches {
-		parts += len(d.Parts)
+	for i := range c.Dispatches {
+		parts += len(c.Dispatches[i].Parts)
 	}
 	c.items = make([]item, 0, parts) // most of what is billed has left
-	for _, d := range c.Dispatches {
+	for n := range c.Dispatches {
+		d := &c.Dispatches[n]
 		for _, p := range d.Parts {
 			i := c.item(d.Shipment, p.Line)
 			i.left += p.Quantity

@@ -283,7 +283,6 @@ func (r Rules) anew(b *Book) (notes []note) {
 	}
 	now := latest(told.Seen, told.Settled, anew.Seen)
 	then := b.Ledger.asOf(anew.Seen)
-	standing := r.classify(then)
 	for _, had := range told.Mismatches {
 		if anew.find(had.Code, had.Subject) == nil {
 			anew.add(Mismatch{Code: had.Code, Subject: had.Subject, State: gone})
@@ -298,7 +297,7 @@ func (r Rules) anew(b *Book) (notes []note) {
 		notes = append(notes, m.untold(had, walked)...)
 		if n, ok := m.correct(had, walked); ok {
 			n.at, n.amends = now, true
-			if slices.ContainsFunc(standing, func(d Difference) bool { return m.is(d.Code, d.Subject) == 0 }) {
+			if slices.ContainsFunc(r.classify(then), func(d Difference) bool { return m.is(d.Code, d.Subject) == 0 }) {
 				n.evidence = then.evidence(m.Code, m.Subject)
 			}
 			notes = append(notes, n)

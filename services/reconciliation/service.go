@@ -70,7 +70,7 @@ func (r Rules) steps() []topology.Step[Book] {
 // the mismatches goes on to where the ledger is.
 func books[E any](r Rules, book func(*Ledger, E, Fact) (news bool, err error)) func(*Book, E, *topology.Turn) error {
 	return func(b *Book, e E, t *topology.Turn) error {
-		c := t.Cause
+		c := &t.Cause
 		news, err := book(&b.Ledger, e, Fact{At: t.Now, Topic: c.Topic, Partition: c.Partition, Offset: c.Offset, EventID: c.Envelope.ID})
 		switch {
 		case err != nil:

@@ -57,9 +57,10 @@ func readersOf(t testing.TB, w *schemas.Wire) map[string][]reader {
 
 // published is a version of an event, as the registry knows it.
 type published struct {
-	event  string
-	head   []byte // magic byte and ID
-	golden []byte // a body
+	event   string
+	version int
+	head    []byte // magic byte and ID
+	golden  []byte // a body
 }
 
 // publish registers every version of every event.
@@ -80,7 +81,7 @@ func publish(t testing.TB, c *schemas.Catalogue, registry *schemas.Registry) (al
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			all = append(all, published{typ.Name, binary.BigEndian.AppendUint32([]byte{0}, uint32(id)), golden})
+			all = append(all, published{typ.Name, v.Number, binary.BigEndian.AppendUint32([]byte{0}, uint32(id)), golden})
 		}
 	}
 	return all

@@ -87,20 +87,18 @@ func (w *worker) decode(ctx context.Context, t *task, r *kgo.Record, in *input) 
 		return false, &refusedInput{causeBody, errors.New("the envelope has no ID or no time"), e.Order}
 	}
 	own := w.rowKeyOf(r)
-	*in = input{
-		task: t, key: own[1:], record: r, handler: h, message: message, digest: contentOf(e.ID, r.Value),
-		turn: topology.Turn{Now: e.OccurredAt.UTC(), Cause: topology.Cause{
-			Envelope: e, Topic: r.Topic[len(w.config.Prefix):], Partition: r.Partition, Offset: r.Offset,
-		}},
-	}
+	in.task, in.key, in.record, in.handler, in.message, in.digest = t, own[1:], r, h, message, contentOf(e.ID, r.Value)
+	in.turn.Now = e.OccurredAt.UTC()
+	c := &in.turn.Cause // an input is large: it is filled where it stands
+	c.Envelope, c.Topic, c.Partition, c.Offset = e, r.Topic[len(w.config.Prefix):], r.Partition, r.Offset
 	switch {
 	case h.Shared:
 		in.key = t.home
 	case t.set.spec.RowKey != nil:
-		in.key = t.set.spec.RowKey(in.key, &in.turn.Cause.Envelope)
+		in.key = t.set.spec.RowKey(in.key, &c.Envelope)
 		own = rowKey(in.key)
 	}
-	in.turn.Cause.Key = in.key
+	c.Key = in.key
 	if h.Trigger == topology.OnOutcome {
 		in.outcome = e.CausationID
 	}

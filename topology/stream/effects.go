@@ -206,7 +206,7 @@ func (e *effects) takeUp(l *lane, t *task, key string) (full bool, err error) {
 		if l.inHand >= e.worker.limits.EffectsInHand {
 			return true, nil
 		}
-		e.begin(l, t, key, r.frame.envelope(), in, true)
+		e.begin(l, startedIntent{t, key, r.frame.envelope(), in}, true)
 	}
 	return false, nil
 }
@@ -218,7 +218,7 @@ func (e *effects) start(started []startedIntent) {
 		if l.inHand >= e.worker.limits.EffectsInHand {
 			l.leave(s.task)
 		} else {
-			e.begin(l, s.task, s.key, s.envelope, s.intent, false)
+			e.begin(l, s, false)
 		}
 	}
 	if len(started) > 0 {
@@ -228,8 +228,10 @@ func (e *effects) start(started []startedIntent) {
 
 // begin has an intent carried out as soon as the lane has a slot. One that cannot
 // be read stays in its row, and so does one whose outcome nobody can take.
-func (e *effects) begin(l *lane, t *task, key string, envelope schemas.Envelope, in intent, again bool) {
-	spec := t.set.effects[in.Effect]
+func (e *effects) begin(l *lane, s startedIntent, again bool) {
+	s = s.detached()
+	in := s.intent
+	spec := s.task.set.effects[in.Effect]
 	if spec == nil {
 		e.worker.log.Error("an intent of an effect that is no longer declared stays in hand", "effect", in.Effect, "intent", in.ID)
 		return
@@ -240,13 +242,12 @@ func (e *effects) begin(l *lane, t *task, key string, envelope schemas.Envelope,
 		return
 	}
 	if e.worker.unanswerable(in.ID) {
-		e.worker.log.Error("an intent stays in hand: its outcome has ended the process and is a dead letter: send that to the replay topic once this can take it, or run another version", "effect", in.Effect, "order", envelope.Order, "intent", in.ID)
+		e.worker.log.Error("an intent stays in hand: its outcome has ended the process and is a dead letter: send that to the replay topic once this can take it, or run another version", "effect", in.Effect, "order", s.envelope.Order, "intent", in.ID)
 		return
 	}
 	ctx, cancel := context.WithCancel(e.ctx)
-	e.running[in.ID] = running{t, l, cancel}
+	e.running[in.ID] = running{s.task, l, cancel}
 	l.inHand++
-	rowKey := key[1:]
 	e.wg.Go(func() {
 		defer cancel()
 		select {
@@ -255,7 +256,7 @@ func (e *effects) begin(l *lane, t *task, key string, envelope schemas.Envelope,
 		case <-ctx.Done():
 			return
 		}
-		e.carryOut(ctx, t, rowKey, envelope, spec, in, request, again)
+		e.carryOut(ctx, s.task, s.key[1:], s.envelope, spec, in, request, again)
 	})
 }
 

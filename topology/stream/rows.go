@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -50,7 +51,7 @@ func Rows(ctx context.Context, c Config, s topology.Service, set string) (map[st
 				continue
 			}
 			at := row{key: key}
-			if err := of.decode(&at, r.Value); err != nil {
+			if err := of.decode(&at, bytes.Clone(r.Value)); err != nil { // or a row keeps the batch that it came in
 				return err
 			}
 			rows[key[1:]] = at.state

@@ -262,7 +262,7 @@ func (w *worker) intents(in *input, r *row, intents []topology.Intent) ([]starte
 		}
 		made := intent{ID: id, Effect: i.Effect, Discriminator: i.Discriminator, Request: request, CauseID: in.turn.Cause.Envelope.ID, At: in.turn.Now.UnixMilli()}
 		r.frame.Intents = append(r.frame.Intents, made)
-		started = append(started, startedIntent{in.task, r.key, r.frame.envelope(), made}.apart())
+		started = append(started, startedIntent{in.task, r.key, r.frame.envelope(), made})
 	}
 	return started, nil
 }

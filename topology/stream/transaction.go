@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"time"
@@ -46,15 +47,18 @@ type startedIntent struct {
 	intent   intent
 }
 
-// apart has texts of its own: those of the input lie in what was fetched with it, all
-// of which an intent would keep in memory until its call is over.
-func (s startedIntent) apart() startedIntent {
-	e := &s.envelope
+// detached has texts and bytes of its own: the intent is kept until its call is over, and
+// longer by who remembers its ID, while those of the input lie in the batch that was
+// fetched with it, and those of a row in the row.
+func (s startedIntent) detached() startedIntent {
+	e, i := &s.envelope, &s.intent
 	for _, text := range []*string{
-		&e.Tenant, &e.Region, &e.ProductLine, &e.Order, &e.CorrelationID, &e.Traceparent, &s.intent.Discriminator, &s.intent.CauseID,
+		&e.Tenant, &e.Region, &e.ProductLine, &e.Order, &e.CorrelationID, &e.Traceparent,
+		&i.ID, &i.Effect, &i.Discriminator, &i.CauseID,
 	} {
 		*text = strings.Clone(*text)
 	}
+	i.Request = bytes.Clone(i.Request)
 	return s
 }
 
