@@ -247,7 +247,6 @@ func (c *classifier) unreleased() {
 
 // quantities names what left, was ordered and was billed in different numbers.
 func (c *classifier) quantities() {
-	c.found = slices.Grow(c.found, len(c.items)) // a line that has left and is not billed yet is most of what there is
 	for n := range c.items {
 		c.quantity(&c.items[n])
 	}
@@ -265,6 +264,9 @@ func (c *classifier) quantities() {
 func (c *classifier) quantity(i *item) {
 	add := func(code string, expected, actual int32) {
 		if expected != actual {
+			if c.found == nil { // lines that have left and are not billed yet are most of what there is
+				c.found = make([]Difference, 0, len(c.items))
+			}
 			c.found = append(c.found, Difference{
 				Code: code, Subject: i.name(), Expected: int64(expected), Actual: int64(actual),
 				AtRisk: abs(c.worth(i, actual-expected)),
