@@ -284,7 +284,7 @@ func (r Rules) anew(b *Book) (notes []note) {
 	now := latest(told.Seen, told.Settled, anew.Seen)
 	then := b.Ledger.asOf(anew.Seen)
 	for _, had := range told.Mismatches {
-		if (had.Opened || had.Accepted) && anew.find(had.Code, had.Subject) == nil {
+		if (had.Opened || had.Accepted) && anew.find(had.Code, had.Subject) == nil { // of others nothing was told that could be put right
 			anew.add(Mismatch{Code: had.Code, Subject: had.Subject, State: gone})
 		}
 	}

@@ -6,18 +6,37 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"troupe/topology"
 )
 
 // What is compiled lies in the bytes that it was read from, what the library reads does
 // not: so it shows which of the two has read. The library takes several times as long.
 
-// TestRowsAreCompiled: no row of a service takes the library.
+// TestRowsAreCompiled: no row of a service takes the library, and no request of an effect.
 func TestRowsAreCompiled(t *testing.T) {
+	codecs := map[string]topology.RowCodec{}
+	add := func(name string, codec topology.RowCodec, err error) {
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		codecs[name] = codec
+	}
 	for name, row := range allRows(t) {
 		codec, err := row.Bind(row.Older...)
-		if err != nil {
-			t.Fatal(err)
+		add(name, codec, err)
+	}
+	for _, s := range allServices(t) {
+		for _, set := range s.Sets {
+			for _, h := range set.Handlers {
+				if h.Effect != nil {
+					codec, err := h.Effect.Bind()
+					add(h.Effect.Name, codec, err)
+				}
+			}
 		}
+	}
+	for name, codec := range codecs {
 		full := codec.New()
 		fill(reflect.ValueOf(full).Elem())
 		b, err := codec.Append(nil, full)
@@ -28,16 +47,17 @@ func TestRowsAreCompiled(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(read, full) {
 			t.Fatalf("%s: %+v is read as %+v, %v", name, full, read, err)
 		}
-		texts := bytes.Contains(b, []byte("text"))
+		shows := bytes.Contains(b, []byte("text")) // a row of numbers alone does not
 		overwrite(b)
-		if texts && reflect.DeepEqual(read, full) {
+		if shows && reflect.DeepEqual(read, full) {
 			t.Errorf("the row %s takes the library: see what schemas/compiled.go knows", name)
 		}
 	}
 }
 
-// TestReadersAreCompiled: no step reads the latest version of an event with the library,
-// but those that learn from data what to read.
+// TestReadersAreCompiled: what a step or a view reads of an event's latest version is
+// compiled, but where it learns from data what to read. (A view keeps what it reads, so
+// the library copies it.)
 func TestReadersAreCompiled(t *testing.T) {
 	w, c, registry := newWire(t)
 	versions, readers := publish(t, c, registry), readersOf(t, w)
@@ -75,7 +95,7 @@ func overwrite(b []byte) {
 	}
 }
 
-// fill gives every field a value.
+// fill gives every field a value that it may set.
 func fill(v reflect.Value) {
 	if v.Type() == reflect.TypeFor[time.Time]() {
 		v.Set(reflect.ValueOf(time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)))

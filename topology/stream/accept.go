@@ -50,7 +50,7 @@ type refusedInput struct {
 
 func (r *refusedInput) Error() string { return r.cause + ": " + r.err.Error() }
 
-// decode reads a record for its step; false if no step wants it.
+// decode reads a record for its step into a zero input; false if no step wants it.
 func (w *worker) decode(ctx context.Context, t *task, r *kgo.Record, in *input) (bool, error) {
 	if h := t.set.onDead; h != nil && r.Topic != t.set.inbox {
 		return true, w.decodeDead(t, r, h, in)

@@ -1,11 +1,15 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -71,5 +75,60 @@ func TestIntentsWaitInTheirRows(t *testing.T) {
 	full("after a restart")
 	if other := w.effects.lane("another"); other.inHand != 0 {
 		t.Errorf("the lane of another effect has %d of them", other.inHand)
+	}
+}
+
+// TestIntentsAreDetached: what is kept of an intent until its call is over lies neither in
+// the batch nor in the row that it came from.
+func TestIntentsAreDetached(t *testing.T) {
+	b := []byte("here")
+	share := func(v reflect.Value) {
+		for i := range v.NumField() {
+			switch f := v.Field(i); f.Kind() {
+			case reflect.String:
+				f.SetString(unsafe.String(&b[0], len(b)))
+			case reflect.Slice:
+				if f.Type().Elem().Kind() == reflect.Uint8 {
+					f.SetBytes(b)
+				}
+			}
+		}
+	}
+	var f frame
+	var in intent
+	share(reflect.ValueOf(&f).Elem())
+	share(reflect.ValueOf(&in).Elem())
+	s := startedIntent{key: "Rweb-1", envelope: f.envelope(), intent: in}.detached()
+	before := fmt.Sprintf("%+v %+v", s.envelope, s.intent)
+	copy(b, "gone")
+	if after := fmt.Sprintf("%+v %+v", s.envelope, s.intent); after != before || !strings.Contains(before, "here") {
+		t.Errorf("it was %s and is %s", before, after)
+	}
+}
+
+// TestFramesAreCompiled: what the runtime itself keeps of a key takes the library as little
+// as a service's rows: what was read lies in the bytes that it was read from.
+func TestFramesAreCompiled(t *testing.T) {
+	s := rowsOf(t)
+	b, err := s.frame.Append(nil, &frame{Tenant: "acme"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f frame
+	if err := s.frame.Decode(b, &f); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.parked.Append(nil, &parkedInput{Topic: "acme"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var in parkedInput
+	if err := s.parked.Decode(p, &in); err != nil {
+		t.Fatal(err)
+	}
+	copy(b[bytes.Index(b, []byte("acme")):], "none")
+	copy(p[bytes.Index(p, []byte("acme")):], "none")
+	if f.Tenant != "none" || in.Topic != "none" {
+		t.Errorf("the library has read %q and %q: see what schemas/compiled.go knows", f.Tenant, in.Topic)
 	}
 }

@@ -66,8 +66,8 @@ func FuzzRow(f *testing.F) {
 		if took := readtest.Allocated(func() { err = s.decode(r, b) }); took > readtest.Allowed(b) {
 			t.Fatalf("%d bytes took %d of memory", len(b), took)
 		}
-		if at, _, gerr := s.glance(b); b != nil && err == nil && (gerr != nil || at.UnixMilli() != r.frame.Deadline && r.frame.Deadline != 0) {
-			t.Fatalf("a row that can be read has no deadline that can: %v, %v", at, gerr)
+		if at, inHand, gerr := s.glance(b); b != nil && err == nil && (gerr != nil || at.UnixMilli() != r.frame.Deadline && r.frame.Deadline != 0 || inHand != r.frame.InHand) {
+			t.Fatalf("a row that can be read is glanced at otherwise: %v, %v, %v", at, inHand, gerr)
 		}
 		if err != nil || b == nil {
 			return
