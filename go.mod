@@ -13,7 +13,7 @@ require (
 	github.com/prometheus/client_golang v1.25.0 // metrics
 	github.com/spf13/cobra v1.10.2 // the command line
 	github.com/spf13/pflag v1.0.9 // flags, and their environment variables
-	github.com/twmb/avro v1.9.0 // typed Avro with projection: the hot path
+	github.com/twmb/avro v1.9.0 // Avro: schemas, their resolution, and whatever is not compiled (decision 15)
 	github.com/twmb/franz-go v1.22.3 // the Kafka client: transactions, cooperative groups, no cgo
 	github.com/twmb/franz-go/pkg/kadm v1.20.0 // topics and offsets
 	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c // the embedded broker: the real protocol, with faults
