@@ -3,7 +3,7 @@ GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty=-$(shell date -u +%Y%m%dT%H%M%S) 2>/dev/null)
 LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 
-.PHONY: run build test lint test-kafka conformance mutants fuzz sim crash memory demo bench
+.PHONY: run build test race lint test-kafka conformance mutants fuzz sim crash memory demo bench
 
 # The whole estate on this machine: embedded broker, invented traffic, quickened time.
 # Built first, then run: `go run` calls an interrupted program a failed one.
@@ -16,6 +16,11 @@ build:
 test:
 	$(GO) vet ./...
 	$(GO) test -timeout 5m ./...
+
+# What reads and writes memory beside another: the runtime, its tables and codecs. Needs a C
+# compiler; a minute and a half, and with the conformance suite some minutes more.
+race:
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./schemas/... ./topology/... ./testenv/conformance/...
 
 lint:
 	$(GO) run $(LINT) run ./...

@@ -68,7 +68,8 @@ func (s *Store) Task(name string) (t *Task, found bool, err error) {
 		return nil, false, fmt.Errorf("task %s: %w", name, err)
 	}
 	t.index = index{task: t}
-	s.background(func(closing <-chan struct{}) { t.countKeys(t.marker.Incarnation, closing) })
+	incarnation := t.marker.Incarnation // as it is now: a checkpoint or a wipe may move the marker before the count begins
+	s.background(func(closing <-chan struct{}) { t.countKeys(incarnation, closing) })
 	return t, true, nil
 }
 
