@@ -159,7 +159,7 @@ func offsets() []mutant {
 // positions are guards 6 and 7.
 func positions() []mutant {
 	return []mutant{
-		{6, "the explicit offset where none is committed", "TestTrimmedInput", "", []edit{
+		{6, "the explicit offset where none is committed", "TestTrimmedInput", "since 1.22.3 an abort takes the client back to where it began to read", []edit{
 			{"worker.go", "\t\t\t\tpartitions[p] = kgo.NewOffset().At(at)\n", ""},
 		}},
 		{6, "the stop at a gap: the start is read on from", "TestLostInput", "", []edit{

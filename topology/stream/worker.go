@@ -251,8 +251,8 @@ func (w *worker) reload(ctx context.Context) error {
 	return w.abort(ctx)
 }
 
-// startAt gives every partition an explicit offset: one without a commit would
-// be rewound to zero by the first abort.
+// startAt gives every partition an explicit offset: timers commit it, and before
+// franz-go 1.22.3 one without a commit was rewound to zero by the first abort.
 func (w *worker) startAt(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	w.mu.Lock()
 	adm := w.adm
