@@ -43,6 +43,14 @@ func compile(s *avro.Schema, t reflect.Type) *part {
 	return &p
 }
 
+// append is write where there is one; nil where the library has to be asked.
+func (p *part) append(b []byte, at unsafe.Pointer) []byte {
+	if p == nil || p.write == nil {
+		return nil
+	}
+	return p.write(b, at)
+}
+
 var timeType = reflect.TypeFor[time.Time]()
 
 // isText says that the library reads and writes a type as a text of its own.
@@ -260,10 +268,7 @@ func compileArray(n *avro.SchemaNode, t reflect.Type) (part, bool) {
 	if t != nil && t.Kind() != reflect.Slice {
 		return part{}, false
 	}
-	var of reflect.Type
-	if t != nil {
-		of = t.Elem()
-	}
+	of := elem(t)
 	item, ok := compileNode(n.Items, of)
 	if !ok || item.least == 0 {
 		return part{}, false
@@ -318,6 +323,14 @@ func compileArray(n *avro.SchemaNode, t reflect.Type) (part, bool) {
 	return a, true
 }
 
+// elem is what a type is of; of none, none.
+func elem(t reflect.Type) reflect.Type {
+	if t == nil {
+		return nil
+	}
+	return t.Elem()
+}
+
 // slice is how any slice lies in memory.
 type slice struct {
 	first    unsafe.Pointer
@@ -349,10 +362,7 @@ func compileOptional(n *avro.SchemaNode, t reflect.Type) (part, bool) {
 	if len(n.Branches) != 2 || n.Branches[0].Type != "null" || t != nil && t.Kind() != reflect.Pointer {
 		return part{}, false
 	}
-	var of reflect.Type
-	if t != nil {
-		of = t.Elem()
-	}
+	of := elem(t)
 	some, ok := compileNode(&n.Branches[1], of)
 	if !ok {
 		return part{}, false

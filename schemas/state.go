@@ -35,8 +35,7 @@ func NewState[S any](name string) (*State[S], error) {
 	if err != nil {
 		return nil, fmt.Errorf("state %s: %w", name, err)
 	}
-	s := &State[S]{name: name, schema: schema, direct: compile(schema, reflect.TypeFor[S]()), mark: mark(schema), older: map[[stateHeader]byte]*avro.Schema{}}
-	return s, nil
+	return &State[S]{name: name, schema: schema, direct: compile(schema, reflect.TypeFor[S]()), mark: mark(schema), older: map[[stateHeader]byte]*avro.Schema{}}, nil
 }
 
 func mark(s *avro.Schema) (m [stateHeader]byte) {
@@ -65,10 +64,8 @@ func (s *State[S]) Text() string { return s.schema.String() }
 // Append writes a row.
 func (s *State[S]) Append(dst []byte, row *S) ([]byte, error) {
 	dst = append(dst, s.mark[:]...)
-	if s.direct != nil {
-		if b := s.direct.write(dst, unsafe.Pointer(row)); b != nil {
-			return b, nil
-		}
+	if b := s.direct.append(dst, unsafe.Pointer(row)); b != nil {
+		return b, nil
 	}
 	b, err := s.schema.AppendEncode(dst, row)
 	if err != nil {

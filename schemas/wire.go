@@ -121,8 +121,8 @@ func (w *Wire) AppendEncode(dst []byte, topic string, m Message) ([]byte, error)
 	}
 	dst = append(dst, 0) // the magic byte
 	dst = binary.BigEndian.AppendUint32(dst, uint32(wr.id))
-	if direct != nil {
-		if b := direct.write(dst, reflect.ValueOf(m).UnsafePointer()); b != nil {
+	if direct != nil { // the message is a pointer then
+		if b := direct.append(dst, reflect.ValueOf(m).UnsafePointer()); b != nil {
 			return b, nil
 		}
 	}
@@ -138,9 +138,6 @@ func (w *Wire) compile(wr writer, message reflect.Type) *part {
 	var p *part
 	if message.Kind() == reflect.Pointer {
 		p = compile(wr.schema, message.Elem())
-	}
-	if p != nil && p.write == nil {
-		p = nil
 	}
 	w.mu.Lock()
 	wr.direct[message] = p

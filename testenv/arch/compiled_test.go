@@ -3,6 +3,7 @@ package arch
 import (
 	"bytes"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,29 +62,27 @@ func TestRowsAreCompiled(t *testing.T) {
 func TestReadersAreCompiled(t *testing.T) {
 	w, c, registry := newWire(t)
 	versions, readers := publish(t, c, registry), readersOf(t, w)
-	for _, typ := range c.Types() {
-		for _, p := range versions {
-			if p.event != typ.Name || p.version != typ.Latest().Number {
+	for _, p := range versions {
+		if p.version != c.Type(p.event).Latest().Number {
+			continue
+		}
+		for _, r := range readers[p.event] {
+			frame, err := w.Open(t.Context(), slices.Concat(p.head, p.golden))
+			if err != nil {
+				t.Fatal(err)
+			}
+			frame.Shares = true
+			e, message, err := r.decode(frame)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, learned := message.(map[string]any); learned {
 				continue
 			}
-			for _, r := range readers[p.event] {
-				frame, err := w.Open(t.Context(), append(append([]byte{}, p.head...), p.golden...))
-				if err != nil {
-					t.Fatal(err)
-				}
-				frame.Shares = true
-				e, message, err := r.decode(frame)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if _, learned := message.(map[string]any); learned {
-					continue
-				}
-				before := strings.Clone(e.ID)
-				overwrite(frame.Body)
-				if e.ID == before {
-					t.Errorf("%s reads %s with the library: see what schemas/compiled.go knows", r.who, p.event)
-				}
+			before := strings.Clone(e.ID)
+			overwrite(frame.Body)
+			if e.ID == before {
+				t.Errorf("%s reads %s with the library: see what schemas/compiled.go knows", r.who, p.event)
 			}
 		}
 	}
