@@ -390,6 +390,25 @@ type Position struct {
 type View struct {
 	Name     string
 	Handlers []ViewHandler
+	// Keep, if set, is handed the place for the view's rows before anything is read. They
+	// lie on the process's disk and outlive it: a restart reads on from where they reach.
+	// Without, the view keeps by itself what it has, in memory, and reads all anew.
+	Keep   func(Rows)
+	Format string // of its rows: with another, or with other events, all is read anew
+}
+
+// Rows are what a view keeps. Its handlers put and delete, from one goroutine; a row is
+// there once the records that were read with its own are dealt with, and until the topic
+// lets go of the record that put it. Get and Scan are for anyone.
+type Rows interface {
+	// Put keeps a row. The caller must not change value afterwards.
+	Put(key string, value []byte)
+	Delete(key string)
+	// Get returns nil where there is no row.
+	Get(key string) ([]byte, error)
+	// Scan calls f with every row whose key has a prefix, by key. The value is valid
+	// during the call.
+	Scan(prefix string, f func(key string, value []byte) error) error
 }
 
 // ViewHandler applies one event type to a view. The view guards itself: Apply

@@ -145,7 +145,7 @@ type Listed struct {
 	AsOf     time.Time `json:"asOf"`
 }
 
-func (h *history) answer() Answer {
+func (h history) answer() Answer {
 	return Answer{
 		Tenant: h.number.tenant, OrderID: h.number.order,
 		Order:        sectionOf(h.section(sectionOrder), orderData),
@@ -161,7 +161,7 @@ func sectionOf[D any](facts []fact, data func([]fact) D) *Section[D] {
 		return nil
 	}
 	last := facts[len(facts)-1]
-	s := &Section[D]{Source: last.row.Source, AsOf: last.at, Data: data(facts)}
+	s := &Section[D]{Source: last.words.Source, AsOf: last.at, Data: data(facts)}
 	for _, f := range facts {
 		s.Milestones = append(s.Milestones, step(f))
 	}
@@ -169,7 +169,7 @@ func sectionOf[D any](facts []fact, data func([]fact) D) *Section[D] {
 }
 
 func step(f fact) Step {
-	s := Step{Code: f.row.Code, Says: f.row.Says, At: f.at, About: f.subject()}
+	s := Step{Code: f.words.Code, Says: f.words.Says, At: f.at, About: f.subject()}
 	switch e := f.body.(type) {
 	case paid:
 		s.Money = &Money{e.Amount, e.Currency}
@@ -180,7 +180,7 @@ func step(f fact) Step {
 }
 
 // parcels are the shipments of an order that go by a tracking number.
-func (h *history) parcels(trackingNumber string) []Parcel {
+func (h history) parcels(trackingNumber string) []Parcel {
 	all := h.section(sectionShipments)
 	var found []Parcel
 	for _, id := range subjects(all) {
@@ -193,14 +193,17 @@ func (h *history) parcels(trackingNumber string) []Parcel {
 	return found
 }
 
-// listed is the order's entry in its customer's list.
-func (h *history) listed() Listed {
+// listed is the order's entry in its customer's list; false once its order section is gone.
+func (h history) listed() (Listed, bool) {
 	facts := h.section(sectionOrder)
+	if len(facts) == 0 {
+		return Listed{}, false
+	}
 	l := Listed{OrderID: h.number.order, State: state(facts), AsOf: facts[len(facts)-1].at}
 	for _, f := range facts {
 		if _, ok := f.body.(placed); ok {
 			l.PlacedAt = f.at
 		}
 	}
-	return l
+	return l, true
 }

@@ -102,7 +102,7 @@ func TestConverges(t *testing.T) {
 	paths := []string{"/orders/acme/web-1", "/orders/acme/web-2", "/tracking/T1", "/tracking/T2", "/customers/acme/c1/orders", "/customers/acme/c2/orders"}
 	rapid.Check(t, func(t *rapid.T) {
 		topics := streams(t)
-		one, other := New(), New()
+		one, other := replica(t), replica(t)
 		for _, topic := range topics {
 			fill(one, topic...)
 		}

@@ -48,7 +48,7 @@ func paymentData(facts []fact) PaymentData {
 			continue
 		}
 		t := d.in(e.Currency)
-		switch f.row.Event {
+		switch f.event {
 		case "PaymentPending":
 			t.Expected = e.Amount // the whole that is awaited, said anew: not a part
 		case "PaymentAuthorized":

@@ -17,7 +17,9 @@
 // texts such as reasons may hold some, so they are not even read); an amount
 // goes with its currency, and currencies are never added up.
 //
-// What is kept is bounded by what the topics retain. Until the view has read up
+// Facts lie in rows on the process's disk, for as long as their topics keep the
+// records; an answer reads those of its order. A restart reads on from where the
+// rows reach (topology/decisions/0016-a-view-lies-on-the-disk.md). Until the view has read up
 // to where the topics ended when it began, orders are missing from it: the
 // process's readiness says so, a 404 does not.
 package tracking

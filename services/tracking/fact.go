@@ -126,11 +126,12 @@ func caseOfBody(body any) string {
 
 // fact is an event that an order went through.
 type fact struct {
-	id   string
-	row  *Milestone
-	at   time.Time
-	seq  int64 // among the facts of its source about this order
-	body any
+	event string
+	id    string
+	words *Milestone
+	at    time.Time
+	seq   int64 // among the facts of its source about this order
+	body  any
 }
 
 // compare puts facts of one section in the order in which a customer should
@@ -138,8 +139,8 @@ type fact struct {
 // different speeds agree. Sequences are compared only between facts of the same
 // source: those of two sources count different things.
 func (f fact) compare(g fact) int {
-	return cmp.Or(f.at.Compare(g.at), cmp.Compare(f.row.turn, g.row.turn), cmp.Compare(f.seq, g.seq),
-		cmp.Compare(f.row.rank, g.row.rank), strings.Compare(f.id, g.id))
+	return cmp.Or(f.at.Compare(g.at), cmp.Compare(f.words.turn, g.words.turn), cmp.Compare(f.seq, g.seq),
+		cmp.Compare(f.words.rank, g.words.rank), strings.Compare(f.id, g.id))
 }
 
 // tracking is the number by which the carrier knows the parcel, "" where the

@@ -2,6 +2,7 @@ package tracking
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -31,28 +32,28 @@ func (v *View) Handler() http.Handler {
 
 func (v *View) serveOrder(w http.ResponseWriter, r *http.Request) {
 	n := number{r.PathValue("tenant"), r.PathValue("order")}
-	v.mu.RLock()
-	h := v.orders[n]
-	var a Answer
-	if h != nil {
-		a = h.answer()
-	}
-	v.mu.RUnlock()
-	if h == nil {
+	h, err := v.history(n)
+	switch {
+	case err != nil:
+		broken(w, err)
+	case len(h.facts) == 0:
 		partner.Refuse(w, http.StatusNotFound, "nothing has been heard of an order "+n.order+" of "+n.tenant)
-		return
+	default:
+		reply(w, h.answer())
 	}
-	reply(w, a)
 }
 
 func (v *View) serveParcels(w http.ResponseWriter, r *http.Request) {
 	tracking := r.PathValue("trackingNumber")
 	var found []Parcel
-	v.mu.RLock()
-	for n := range v.byTracking[tracking] {
-		found = append(found, v.orders[n].parcels(tracking)...)
+	orders, err := v.carried(tracking)
+	if err == nil {
+		err = v.each(orders, func(h history) { found = append(found, h.parcels(tracking)...) })
 	}
-	v.mu.RUnlock()
+	if err != nil {
+		broken(w, err)
+		return
+	}
 	if len(found) == 0 {
 		partner.Refuse(w, http.StatusNotFound, "no parcel with the tracking number "+tracking+" has left")
 		return
@@ -74,30 +75,36 @@ func (v *View) serveParcels(w http.ResponseWriter, r *http.Request) {
 }
 
 func (v *View) serveCustomer(w http.ResponseWriter, r *http.Request) {
-	c := customer{r.PathValue("tenant"), r.PathValue("customer")}
+	tenant, customer := r.PathValue("tenant"), r.PathValue("customer")
 	var orders []Listed
-	v.mu.RLock()
-	for n := range v.byCustomer[c] {
-		orders = append(orders, v.orders[n].listed())
+	latest, total, err := v.placedBy(tenant, customer, listLimit)
+	if err == nil {
+		err = v.each(latest, func(h history) {
+			if l, still := h.listed(); still {
+				orders = append(orders, l)
+			}
+		})
 	}
-	v.mu.RUnlock()
-	if len(orders) == 0 {
-		partner.Refuse(w, http.StatusNotFound, "no order of a customer "+c.id+" of "+c.tenant+" has been heard of")
+	if err != nil {
+		broken(w, err)
 		return
 	}
-	slices.SortFunc(orders, func(a, b Listed) int {
-		if c := b.PlacedAt.Compare(a.PlacedAt); c != 0 {
-			return c
-		}
-		return strings.Compare(a.OrderID, b.OrderID)
-	})
-	total := len(orders)
+	if len(orders) == 0 {
+		partner.Refuse(w, http.StatusNotFound, "no order of a customer "+customer+" of "+tenant+" has been heard of")
+		return
+	}
 	reply(w, struct {
 		Tenant     string   `json:"tenant"`
 		CustomerID string   `json:"customerId"`
 		Total      int      `json:"total"` // more than are listed, if there are very many
 		Orders     []Listed `json:"orders"`
-	}{c.tenant, c.id, total, orders[:min(total, listLimit)]})
+	}{tenant, customer, total, orders})
+}
+
+// broken says that the view cannot read what it keeps.
+func broken(w http.ResponseWriter, err error) {
+	slog.Error("a view cannot be read", "view", "orders", "error", err)
+	partner.Refuse(w, http.StatusInternalServerError, "the view cannot be read: its log says why")
 }
 
 func reply(w http.ResponseWriter, answer any) {

@@ -8,28 +8,18 @@ import (
 // number names an order.
 type number struct{ tenant, order string }
 
-// history is what an order has been through: a set of facts by ID. Sets that
-// took in the same facts are equal, however the facts came.
+// history is what an order has been through: a set of facts by ID. Sets that took in
+// the same facts are equal, however the facts came.
 type history struct {
 	number number
-	facts  map[string]fact
-}
-
-// add takes in a fact. The first of an ID stays: within its topic and key every
-// reader sees the same one first.
-func (h *history) add(f fact) (news bool) {
-	if _, known := h.facts[f.id]; known {
-		return false
-	}
-	h.facts[f.id] = f
-	return true
+	facts  []fact // by ID
 }
 
 // section is the facts of a section as a customer should read them.
-func (h *history) section(name string) []fact {
+func (h history) section(name string) []fact {
 	var facts []fact
 	for _, f := range h.facts {
-		if f.row.Section == name {
+		if f.words.Section == name {
 			facts = append(facts, f)
 		}
 	}
@@ -42,7 +32,7 @@ func state(facts []fact) string {
 	if len(facts) == 0 {
 		return ""
 	}
-	return facts[len(facts)-1].row.Code
+	return facts[len(facts)-1].words.Code
 }
 
 // about picks the facts of one shipment or document.

@@ -1,24 +1,19 @@
 package tracking
 
 import (
-	"sync"
+	"encoding/json"
 
 	"troupe/schemas"
 	"troupe/topology"
 )
 
-// View is where every order is, kept in memory and filled from the topics.
+// View is where every order is, filled from the topics.
 type View struct {
-	words *Milestones
-	err   error // why words are missing; keeps the view from starting
-
-	mu         sync.RWMutex
-	orders     map[number]*history
-	byTracking map[string]map[number]bool
-	byCustomer map[customer]map[number]bool
+	words  *Milestones
+	err    error // why words are missing; keeps the view from starting
+	bodies map[string]func([]byte) (any, error)
+	rows   topology.Rows
 }
-
-type customer struct{ tenant, id string }
 
 // events are what the view reads, with their cases.
 func events() map[string][]string {
@@ -35,14 +30,17 @@ func events() map[string][]string {
 func New() *View { return withMilestones(defaultMilestones) }
 
 func withMilestones(text []byte) *View {
-	v := &View{orders: map[number]*history{}, byTracking: map[string]map[number]bool{}, byCustomer: map[customer]map[number]bool{}}
+	v := &View{bodies: map[string]func([]byte) (any, error){}}
+	for _, s := range sights() {
+		v.bodies[s.event] = s.body
+	}
 	v.words, v.err = ReadMilestones(text, events())
 	return v
 }
 
 // Service is the tracking context.
 func (v *View) Service() topology.Service {
-	view := topology.View{Name: "orders"}
+	view := topology.View{Name: "orders", Keep: func(rows topology.Rows) { v.rows = rows }, Format: format}
 	for _, s := range sights() {
 		view.Handlers = append(view.Handlers, s.handler(v))
 	}
@@ -57,6 +55,7 @@ func (v *View) Service() topology.Service {
 type sight struct {
 	event   string
 	handler func(*View) topology.ViewHandler
+	body    func([]byte) (any, error) // as a row has it
 }
 
 func sights() []sight {
@@ -73,7 +72,7 @@ func sights() []sight {
 }
 
 func see[E any](event string) sight {
-	return sight{event, func(v *View) topology.ViewHandler {
+	handler := func(v *View) topology.ViewHandler {
 		h := topology.See(event, func(e E, c topology.Cause) { v.add(event, e, c.Envelope) })
 		bind := h.Bind
 		// Binding is what happens before anything runs, so a table that is not
@@ -85,6 +84,11 @@ func see[E any](event string) sight {
 			return bind(w)
 		}
 		return h
+	}
+	return sight{event, handler, func(b []byte) (any, error) {
+		var e E
+		err := json.Unmarshal(b, &e)
+		return e, err
 	}}
 }
 
@@ -94,29 +98,13 @@ func (v *View) add(event string, body any, e schemas.Envelope) {
 	if v.err != nil || e.Tenant == "" || e.Order == "" {
 		return
 	}
-	f := fact{id: e.ID, row: v.words.of(event, caseOfBody(body)), at: e.OccurredAt.UTC(), seq: e.AggregateSequence, body: body}
 	n := number{e.Tenant, e.Order}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	h := v.orders[n]
-	if h == nil {
-		h = &history{number: n, facts: map[string]fact{}}
-		v.orders[n] = h
-	}
-	if !h.add(f) {
-		return
-	}
+	f := fact{event: event, id: e.ID, at: e.OccurredAt.UTC(), seq: e.AggregateSequence, body: body}
+	v.rows.Put(factKey(n, f.id), f.row())
 	if t := f.tracking(); t != "" {
-		enter(v.byTracking, t, n)
+		v.rows.Put(key(byTracking, t, n.tenant, n.order), nil)
 	}
 	if p, ok := body.(placed); ok && p.CustomerID != "" {
-		enter(v.byCustomer, customer{n.tenant, p.CustomerID}, n)
+		v.rows.Put(key(byCustomer, n.tenant, p.CustomerID, newest(f.at), n.order), nil)
 	}
-}
-
-func enter[K comparable](index map[K]map[number]bool, k K, n number) {
-	if index[k] == nil {
-		index[k] = map[number]bool{}
-	}
-	index[k][n] = true
 }

@@ -25,6 +25,7 @@ import (
 	"troupe/testenv/inproc"
 	"troupe/testenv/world"
 	"troupe/topology"
+	"troupe/topology/table"
 )
 
 // Bug is something that a runtime may do wrong. Each was somebody's.
@@ -130,6 +131,7 @@ type Sim struct {
 	queue   queue
 	steps   int
 	journal *journal
+	disk    *table.Store // of views that keep rows there
 	net     *network
 	world   *world.World
 	judge   *judge
@@ -165,6 +167,9 @@ func (e *Estate) Run(seed uint64, bug Bug, lines io.Writer) (r Result, err error
 		readers: map[string][]*service{}, told: map[topology.Position]bool{}, trace: fnv.New64a(), lines: lines,
 	}
 	s.dials = drawn(s.rnd)
+	if s.disk, err = table.Open(table.Config{Memory: true}); err != nil {
+		return Result{}, err
+	}
 	s.net = &network{Net: new(inproc.Net), sim: s, astray: map[string]string{}, failed: map[string]bool{}}
 	defer func() {
 		var broken errSimulator

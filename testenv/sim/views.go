@@ -9,6 +9,7 @@ import (
 
 	"troupe/schemas"
 	"troupe/topology"
+	"troupe/topology/table"
 )
 
 // view fills a global view from every partition of its topics.
@@ -16,7 +17,8 @@ type view struct {
 	handlers  map[string]viewHandler
 	topics    []string
 	positions map[place]int64
-	waiting   bool // for its next turn
+	rows      *table.View // nil: it keeps by itself what it has
+	waiting   bool        // for its next turn
 }
 
 type viewHandler struct {
@@ -29,6 +31,14 @@ func (s *service) see(spec topology.Service) error {
 	s.views = nil
 	for _, v := range spec.Views {
 		made := &view{handlers: map[string]viewHandler{}, positions: map[place]int64{}}
+		if v.Keep != nil {
+			rows, err := s.sim.disk.View(spec.Name+"."+v.Name, v.Format)
+			if err != nil {
+				return err
+			}
+			made.rows = rows
+			v.Keep(rows)
+		}
 		for _, h := range v.Handlers {
 			decode, err := s.sim.binder.decoder("view "+spec.Name+"."+v.Name, h.Event, h.Bind)
 			if err != nil {
@@ -83,6 +93,9 @@ func (s *service) follow(v *view, p place) {
 		}
 	}
 	v.positions[p] = end
+	if v.rows != nil {
+		sound(v.rows.Flush(nil))
+	}
 }
 
 func (s *service) apply(v *view, r *record) {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -18,15 +17,13 @@ import (
 	"troupe/topology"
 )
 
-// widths knows how many partitions each topic has.
+// widths knows how many partitions each topic has, and which topic of its name it is.
 type widths struct {
-	mu sync.RWMutex
-	n  map[string]int32
+	n   map[string]int32
+	ids map[string][16]byte
 }
 
 func (w *widths) of(topic string) (int32, error) {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
 	if n := w.n[topic]; n > 0 {
 		return n, nil
 	}
@@ -202,10 +199,10 @@ func measure(ctx context.Context, c Config, adm *kadm.Client, plans []*plan) (*w
 	if err != nil {
 		return nil, fmt.Errorf("list topics: %w", err)
 	}
-	w := &widths{n: map[string]int32{}}
+	w := &widths{n: map[string]int32{}, ids: map[string][16]byte{}}
 	for name, d := range details {
 		if d.Err == nil {
-			w.n[name] = int32(len(d.Partitions))
+			w.n[name], w.ids[name] = int32(len(d.Partitions)), d.ID
 		}
 	}
 	var errs []error

@@ -234,8 +234,8 @@ func (r *Runner) Run(ctx context.Context) error {
 
 func (r *Runner) supervise(ctx context.Context, v *view) error {
 	for ctx.Err() == nil {
-		if err := v.run(ctx, r.ends, func() { r.set(v.name, true) }); err != nil && ctx.Err() == nil {
-			r.config.Log.Warn("a view is read anew", "view", v.name, "error", err)
+		if err := v.run(ctx, r.widths, r.ends, func() { r.set(v.name, true) }); err != nil && ctx.Err() == nil {
+			r.config.Log.Warn("a view is read again", "view", v.name, "error", err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(r.config.Limits.RebuildBackoff):

@@ -7,21 +7,26 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"troupe/topology"
+	"troupe/topology/table"
 )
 
-// view fills a global view: every replica reads every partition from the start.
-// It commits nothing and belongs to no group, so instances need no routing.
+// view fills a global view: every replica reads every partition. It commits nothing and
+// belongs to no group, so instances need no routing.
 type view struct {
 	name     string
 	config   Config
 	spec     topology.View
 	handlers map[string]*viewHandler
 	topics   []string
+	kept     map[string]time.Duration // how long each topic keeps a record; 0 for ever
+	rows     *table.View              // nil: the view keeps what it has, and reads from the start
+	expired  time.Time                // when rows were let go of last
 	metrics  *Metrics
 	flight   *flight
 }
@@ -32,8 +37,10 @@ type viewHandler struct {
 }
 
 func newView(c Config, service string, spec topology.View) (*view, error) {
-	v := &view{name: "view." + service + "." + spec.Name, config: c, spec: spec, handlers: map[string]*viewHandler{}, metrics: c.Metrics}
-	topics := map[string]bool{}
+	v := &view{
+		name: "view." + service + "." + spec.Name, config: c, spec: spec, handlers: map[string]*viewHandler{}, metrics: c.Metrics,
+		kept: map[string]time.Duration{},
+	}
 	for _, h := range spec.Handlers {
 		decode, err := h.Bind(c.Wire)
 		if err != nil {
@@ -44,32 +51,49 @@ func newView(c Config, service string, spec topology.View) (*view, error) {
 		if !ok {
 			return nil, fmt.Errorf("view %s reads %s, which no topic of the estate carries", spec.Name, h.Event)
 		}
-		topics[c.topic(t.Name)] = true
+		v.kept[c.topic(t.Name)] = t.Retention.For
 	}
-	v.topics = slices.Sorted(maps.Keys(topics))
+	v.topics = slices.Sorted(maps.Keys(v.kept))
+	if spec.Keep == nil {
+		return v, nil
+	}
+	events := slices.Sorted(maps.Keys(v.handlers))
+	rows, err := c.Store.View(c.topic(v.name), strings.Join(append(events, spec.Format), " "))
+	if err != nil {
+		return nil, err
+	}
+	v.rows = rows
+	spec.Keep(rows)
 	return v, nil
 }
 
 // run reads until ctx is done. ready is called once the view has reached the
 // ends that the topics had when it began.
-func (v *view) run(ctx context.Context, ends map[string]map[int32]int64, ready func()) error {
-	cl, err := kgo.NewClient(v.config.client(v.name+"."+v.config.Instance,
-		kgo.ConsumeTopics(v.topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+func (v *view) run(ctx context.Context, known *widths, ends map[string]map[int32]int64, ready func()) error {
+	read, err := v.places(known)
+	if err != nil {
+		return err
+	}
+	cl, err := kgo.NewClient(v.config.client(v.name+"."+v.config.Instance, append(v.reads(known, read),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(v.config.Limits.FetchWait),
 		kgo.FetchMaxBytes(v.config.Limits.FetchBytes), kgo.FetchMaxPartitionBytes(v.config.Limits.FetchPartitionBytes),
 		kgo.MaxDecompressBatchBytes(v.config.Limits.BatchBytes),
-	)...)
+	)...)...)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	defer cl.Close()
 	left := map[partition]int64{}
 	for _, t := range v.topics {
-		for p, end := range ends[t] {
-			if end > 0 {
-				left[partition{t, p}] = end
+		for n, end := range ends[t] {
+			if p := (partition{t, n}); end > read[p] {
+				left[p] = end
 			}
 		}
+	}
+	for p, next := range read {
+		v.config.Clock.Tide().Position(v.name, p.topic, p.n, next)
 	}
 	told := false
 	for ctx.Err() == nil {
@@ -77,20 +101,11 @@ func (v *view) run(ctx context.Context, ends map[string]map[int32]int64, ready f
 			told = true
 			ready()
 		}
-		fetches := cl.PollFetches(ctx)
-		fetches.EachError(func(t string, p int32, err error) {
-			if ctx.Err() == nil {
-				v.config.Log.Warn("a view cannot read", "view", v.name, "topic", t, "partition", p, "error", err)
-			}
-		})
-		for _, polled := range inOrder(fetches) {
-			for _, r := range polled.Records {
-				if err := v.see(ctx, r); err != nil {
-					return err
-				}
-			}
-			next := polled.Records[len(polled.Records)-1].Offset + 1
-			p := partition{polled.Topic, polled.Partition}
+		moved, err := v.once(ctx, cl, known)
+		if err != nil {
+			return err
+		}
+		for p, next := range moved {
 			if end, waiting := left[p]; waiting && next >= end {
 				delete(left, p)
 			}
@@ -98,6 +113,111 @@ func (v *view) run(ctx context.Context, ends map[string]map[int32]int64, ready f
 		}
 	}
 	return nil
+}
+
+// once takes in what one poll brings; it says up to where partitions are read then.
+func (v *view) once(ctx context.Context, cl *kgo.Client, known *widths) (map[partition]int64, error) {
+	polling, done := context.WithTimeout(ctx, expireEvery)
+	fetches := cl.PollFetches(polling)
+	done()
+	fetches.EachError(func(t string, p int32, err error) {
+		if ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
+			v.config.Log.Warn("a view cannot read", "view", v.name, "topic", t, "partition", p, "error", err)
+		}
+	})
+	moved := map[partition]int64{}
+	for _, polled := range inOrder(fetches) {
+		for _, r := range polled.Records {
+			if err := v.see(ctx, r); err != nil {
+				return nil, err
+			}
+		}
+		moved[partition{polled.Topic, polled.Partition}] = polled.Records[len(polled.Records)-1].Offset + 1
+	}
+	if v.rows == nil {
+		return moved, nil
+	}
+	if ctx.Err() != nil {
+		return nil, nil // what was being read may have been given up
+	}
+	return moved, errors.Join(v.flush(known, moved), v.expire())
+}
+
+// flush keeps what was put, and up to where that was read. Of a topic that was not
+// there when the process began it is not said: the next one reads all of it.
+func (v *view) flush(known *widths, moved map[partition]int64) error {
+	places := make([]table.Place, 0, len(moved))
+	for p, next := range moved {
+		if known.n[p.topic] == 0 {
+			continue
+		}
+		places = append(places, table.Place{Topic: p.topic, Partition: p.n, TopicID: known.ids[p.topic], Next: next})
+	}
+	return v.rows.Flush(places)
+}
+
+// Rows whose records their topics have let go of are let go of too: so often, and so many
+// between two polls.
+const (
+	expireEvery = time.Minute
+	expireMost  = 10_000
+)
+
+func (v *view) expire() error {
+	now := time.Now() // as the broker does
+	if now.Sub(v.expired) < expireEvery {
+		return nil
+	}
+	more, err := v.rows.Expire(now, expireMost)
+	if !more {
+		v.expired = now
+	}
+	return err
+}
+
+// places is up to where each partition is in the view's rows. A topic that was made anew
+// under its name has other records: then all is.
+func (v *view) places(known *widths) (map[partition]int64, error) {
+	read := map[partition]int64{}
+	if v.rows == nil {
+		return read, nil
+	}
+	places, err := v.rows.Places()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range places {
+		if p.TopicID != known.ids[p.Topic] {
+			v.config.Log.Warn("a topic was made anew: a view is read from the start", "view", v.name, "topic", p.Topic)
+			return map[partition]int64{}, v.rows.Wipe()
+		}
+		read[partition{p.Topic, p.Partition}] = p.Next
+	}
+	return read, nil
+}
+
+// reads says what to read, and from where. The client takes a topic as a whole or by its
+// partitions: one that has none yet is taken as a whole.
+func (v *view) reads(known *widths, read map[partition]int64) []kgo.Opt {
+	if v.rows == nil {
+		return []kgo.Opt{kgo.ConsumeTopics(v.topics...)}
+	}
+	var whole []string
+	from := map[string]map[int32]kgo.Offset{}
+	for _, t := range v.topics {
+		if known.n[t] == 0 {
+			whole = append(whole, t)
+			continue
+		}
+		from[t] = map[int32]kgo.Offset{}
+		for n := range known.n[t] {
+			from[t][n] = kgo.NewOffset().AtStart()
+			if next, has := read[partition{t, n}]; has {
+				from[t][n] = kgo.NewOffset().At(next)
+			}
+		}
+	}
+	return []kgo.Opt{kgo.ConsumeTopics(whole...), kgo.ConsumePartitions(from)}
 }
 
 // see applies one record. What cannot be read is skipped and counted: it is a
@@ -158,13 +278,24 @@ func (v *view) take(ctx context.Context, r *kgo.Record, what inFlight) error {
 			v.metrics.undecodable(v.name)
 			return nil
 		}
+		if v.rows != nil {
+			v.rows.Until(v.until(r))
+		}
 		v.apply(h, message, topology.Cause{Envelope: e, Key: string(r.Key), Topic: r.Topic[len(v.config.Prefix):], Partition: r.Partition, Offset: r.Offset})
 		return nil
 	}
 }
 
-// apply runs a view's handler. A view owns no decision, and reads all from the
-// start each time: what it cannot take it goes on without, and says so.
+// until is when a record's topic lets go of it; zero for never.
+func (v *view) until(r *kgo.Record) time.Time {
+	if kept := v.kept[r.Topic]; kept > 0 {
+		return r.Timestamp.Add(kept)
+	}
+	return time.Time{}
+}
+
+// apply runs a view's handler. A view owns no decision: what it cannot take it goes on
+// without, and says so.
 func (v *view) apply(h *viewHandler, message any, origin topology.Cause) {
 	defer func() {
 		if p := recover(); p != nil {

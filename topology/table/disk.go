@@ -27,8 +27,9 @@ type disk interface {
 	// read calls f with the value of each key in turn, nil where there is none.
 	// The value is valid during the call. Keys that are sorted are read faster.
 	read(keys [][]byte, f func(i int, value []byte) error) error
-	// write puts entries that are sorted by key, and returns once they last.
-	write(entries []entry) error
+	// write puts entries that are sorted by key, all of them or none; with lasts it returns
+	// once they last, without it a crash of the machine may take the latest of them.
+	write(entries []entry, lasts bool) error
 	// drop deletes all keys with a prefix, and some others with them.
 	drop(prefix []byte, also ...[]byte) error
 	// scan walks the keys with a prefix, from a key on. Key and value are valid
@@ -135,7 +136,7 @@ func (d *onDisk) read(keys [][]byte, f func(i int, value []byte) error) error {
 	return nil
 }
 
-func (d *onDisk) write(entries []entry) error {
+func (d *onDisk) write(entries []entry, lasts bool) error {
 	if err := d.room.check(); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
@@ -143,11 +144,13 @@ func (d *onDisk) write(entries []entry) error {
 	for i := range entries {
 		size += len(entries[i].key) + len(entries[i].value)
 	}
-	put := d.log
+	var err error
 	if size >= tableFrom {
-		put = d.table
+		err = d.table(entries)
+	} else {
+		err = d.log(entries, lasts)
 	}
-	if err := put(entries); err != nil {
+	if err != nil {
 		return d.explain("write state", err)
 	}
 	return nil
@@ -161,15 +164,19 @@ func (d *onDisk) explain(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-func (d *onDisk) log(entries []entry) error {
+func (d *onDisk) log(entries []entry, lasts bool) error {
+	how := pebble.NoSync
+	if lasts {
+		how = pebble.Sync
+	}
 	b := d.db.NewBatch()
-	return commit(b, each(entries, func(key, value []byte) error { return b.Set(key, value, nil) }, func(key []byte) error { return b.Delete(key, nil) }))
+	return commit(b, how, each(entries, func(key, value []byte) error { return b.Set(key, value, nil) }, func(key []byte) error { return b.Delete(key, nil) }))
 }
 
-// commit makes a batch last that was filled without an error.
-func commit(b *pebble.Batch, err error) error {
+// commit writes a batch that was filled without an error.
+func commit(b *pebble.Batch, how *pebble.WriteOptions, err error) error {
 	if err == nil {
-		err = b.Commit(pebble.Sync)
+		err = b.Commit(how)
 	}
 	return errors.Join(err, b.Close())
 }
@@ -219,7 +226,7 @@ func (d *onDisk) drop(prefix []byte, also ...[]byte) error {
 	for _, key := range also {
 		err = errors.Join(err, b.Delete(key, nil))
 	}
-	if err := commit(b, err); err != nil {
+	if err := commit(b, pebble.Sync, err); err != nil {
 		return d.explain("drop state", err)
 	}
 	return nil

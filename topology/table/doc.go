@@ -14,4 +14,7 @@
 // Beside the rows lies a local index of deadlines and of rows with work in
 // hand, written with the checkpoint and never sent to Kafka: it is derived from
 // the rows, and an entry that no longer fits its row is simply stale.
+//
+// A view has rows there too, with up to where its topics are read
+// (topology/decisions/0016-a-view-lies-on-the-disk.md).
 package table

@@ -26,7 +26,7 @@ func (m *inMemory) read(keys [][]byte, f func(i int, value []byte) error) error 
 	return nil
 }
 
-func (m *inMemory) write(entries []entry) error {
+func (m *inMemory) write(entries []entry, _ bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, e := range entries {

@@ -115,6 +115,8 @@ const (
 	indexSpace  = 'x' // of the index's
 	markerSpace = 'm' // markerSpace | task name
 	incSpace    = 'i' // incSpace: the last incarnation given
+	viewSpace   = 'v' // viewSpace | view name | 0 | placeSpace, keptSpace or untilSpace | …
+	formatSpace = 'f' // formatSpace | view name: of its rows
 )
 
 // incarnationSize is the length of what all keys of an incarnation begin with, in
@@ -242,5 +244,5 @@ func (s *Store) incarnation() (uint64, error) {
 		n = binary.BigEndian.Uint64(b)
 	}
 	n++
-	return n, s.disk.write([]entry{{[]byte{incSpace}, binary.BigEndian.AppendUint64(nil, n)}})
+	return n, s.disk.write([]entry{{[]byte{incSpace}, binary.BigEndian.AppendUint64(nil, n)}}, true)
 }

@@ -234,12 +234,12 @@ type refusing struct {
 	refused bool
 }
 
-func (d *refusing) write(entries []entry) error {
+func (d *refusing) write(entries []entry, lasts bool) error {
 	if !d.refused {
 		d.refused = true
 		return errors.New("no room")
 	}
-	return d.disk.write(entries)
+	return d.disk.write(entries, lasts)
 }
 
 // TestRefusedCheckpointIsTheLast: a checkpoint was not written, and then there was room
@@ -321,7 +321,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		t.Errorf("a row and its deadline are %d keys", n)
 	}
 	for i := range uint64(300) { // as many incarnations as take two bytes
-		if err := store.disk.write([]entry{{spaceKey(rowSpace, 2+i, "Rk"), []byte("v")}}); err != nil {
+		if err := store.disk.write([]entry{{spaceKey(rowSpace, 2+i, "Rk"), []byte("v")}}, true); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -623,4 +623,126 @@ func TestNoneIsMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeStore(t, store)
+}
+
+// TestView: rows and places go to the disk together, and what was not flushed is not there.
+func TestView(t *testing.T) {
+	for name, c := range map[string]Config{"disk": {Dir: t.TempDir()}, "memory": {Memory: true}} {
+		t.Run(name, func(t *testing.T) {
+			store, err := Open(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { closeStore(t, store) }()
+			v := view(t, store, "1")
+			v.Put("a/1", []byte("x"))
+			v.Put("a/2", nil)
+			v.Put("a/1", []byte("y"))
+			v.Put("b", []byte("z"))
+			if got := rowsOf(t, v, ""); got != "" {
+				t.Errorf("%q is there before it is flushed", got)
+			}
+			place := Place{"orders", 3, [16]byte{1, 2}, 42}
+			if err := v.Flush([]Place{place}); err != nil {
+				t.Fatal(err)
+			}
+			v.Delete("b")
+			v.Put("c", []byte("lost"))
+			places, err := v.Places() // whoever reads from there puts these again
+			if err != nil || len(places) != 1 || places[0] != place {
+				t.Errorf("%v, %v: want %v", places, err, place)
+			}
+			if err := v.Flush(nil); err != nil {
+				t.Fatal(err)
+			}
+			if all, some := rowsOf(t, v, ""), rowsOf(t, v, "a/"); all != "a/1=y a/2= b=z " || some != "a/1=y a/2= " {
+				t.Errorf("%q and %q", all, some)
+			}
+			if b, err := v.Get("b"); err != nil || string(b) != "z" {
+				t.Errorf("%q, %v", b, err)
+			}
+			if c.Dir != "" {
+				closeStore(t, store)
+				if store, err = Open(c); err != nil {
+					t.Fatal(err)
+				}
+			}
+			other, err := store.View("other", "1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := rowsOf(t, other, ""); got != "" {
+				t.Errorf("a view has another's rows: %q", got)
+			}
+			if got := rowsOf(t, view(t, store, "1"), ""); got != "a/1=y a/2= b=z " {
+				t.Errorf("%q after a restart", got)
+			}
+			v = view(t, store, "2")
+			if places, err := v.Places(); err != nil || len(places) != 0 || rowsOf(t, v, "") != "" {
+				t.Errorf("a view of another format has %v, %v and %q", places, err, rowsOf(t, v, ""))
+			}
+		})
+	}
+}
+
+// TestViewExpires: a row goes when the time of its last put is over, and not before.
+func TestViewExpires(t *testing.T) {
+	store, err := Open(Config{Memory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeStore(t, store)
+	v := view(t, store, "")
+	day := func(n int) time.Time { return time.Date(2026, 1, n, 12, 0, 0, 0, time.UTC) }
+	for n := 1; n <= 5; n++ {
+		v.Until(day(n))
+		v.Put(fmt.Sprint("row", n), nil)
+	}
+	v.Until(day(9))
+	v.Put("row2", []byte("again"))
+	v.Until(time.Time{})
+	v.Put("row3", []byte("for ever"))
+	if err := v.Flush(nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		now  time.Time
+		want string
+	}{
+		{day(1), "row1= row2=again row3=for ever row4= row5= "},
+		{day(4).Add(2 * time.Hour), "row2=again row3=for ever row5= "},
+		{day(8), "row2=again row3=for ever "},
+		{day(300), "row3=for ever "},
+	} {
+		for more := true; more; {
+			if more, err = v.Expire(c.now, 2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := rowsOf(t, v, ""); got != c.want {
+			t.Errorf("at %s there are %q, want %q", c.now.Format(time.DateTime), got, c.want)
+		}
+	}
+	left := 0
+	if err := store.disk.scan(v.key(untilSpace, ""), v.key(untilSpace, ""), false, func(_, _ []byte) error { left++; return nil }); err != nil || left != 0 {
+		t.Errorf("%d entries are left of rows that are gone, %v", left, err)
+	}
+}
+
+func view(t *testing.T, s *Store, format string) *View {
+	t.Helper()
+	v, err := s.View("orders", format)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func rowsOf(t *testing.T, v *View, prefix string) string {
+	t.Helper()
+	all := ""
+	if err := v.Scan(prefix, func(key string, value []byte) error { all += key + "=" + string(value) + " "; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return all
 }

@@ -341,10 +341,10 @@ func (t *Task) write(rows, index []entry, marks map[string]bool, to Marker) erro
 	}
 	entries := make([]entry, 0, len(rows)+len(index))
 	entries = appendSorted(appendSorted(entries, rows), index) // rowSpace comes before indexSpace
-	if err := t.store.disk.write(entries); err != nil {
+	if err := t.store.disk.write(entries, true); err != nil {
 		return err
 	}
-	return t.store.disk.write([]entry{{markerKey(t.name), to.encode()}})
+	return t.store.disk.write([]entry{{markerKey(t.name), to.encode()}}, true)
 }
 
 // Checkpoint writes all that is committed, and waits for it.

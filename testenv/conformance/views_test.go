@@ -1,0 +1,111 @@
+package conformance
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/topology"
+)
+
+// watching keeps a row for each order that is placed.
+type watching struct {
+	rows    topology.Rows
+	applied []string
+}
+
+func (w *watching) service(format string) topology.Service {
+	view := topology.View{
+		Name: "placed", Keep: func(rows topology.Rows) { w.rows = rows }, Format: format,
+		Handlers: []topology.ViewHandler{topology.See("OrderPlaced", func(_ struct{}, c topology.Cause) {
+			w.applied = append(w.applied, c.Envelope.Order)
+			w.rows.Put(c.Envelope.Order, []byte("placed"))
+		})},
+	}
+	return topology.Service{Name: "watching", Owner: "test", Doc: "keeps what it sees", Views: []topology.View{view}}
+}
+
+func (w *watching) orders(t *testing.T) string {
+	t.Helper()
+	var all []string
+	if err := w.rows.Scan("", func(key string, _ []byte) error { all = append(all, key); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(all, " ")
+}
+
+// TestKeptView: what a view keeps on its disk outlives the process, with where it was read
+// up to; it is read anew where its rows are of another format, or a topic is another one.
+func TestKeptView(t *testing.T) {
+	b := newBench(t)
+	see := func(format string) *watching {
+		t.Helper()
+		w := &watching{}
+		i := b.start("a", w.service(format))
+		select {
+		case <-i.runner.Ready():
+		case <-time.After(patience):
+			t.Fatal("the view is not ready")
+		}
+		i.end()
+		slices.Sort(w.applied)
+		return w
+	}
+	first := &watching{}
+	i := b.start("a", first.service("1"))
+	b.publish("web-1")
+	b.publish("web-2")
+	b.until("both are seen", func() bool { return first.orders(t) == "web-1 web-2" })
+	i.end()
+
+	b.publish("web-3")
+	for _, c := range []struct{ name, format, applied string }{
+		{"what came meanwhile", "1", "web-3"},
+		{"nothing new", "1", ""},
+		{"another format", "2", "web-1 web-2 web-3"},
+		{"nothing new of that", "2", ""},
+	} {
+		if w := see(c.format); strings.Join(w.applied, " ") != c.applied {
+			t.Errorf("%s: read %q, want %q", c.name, w.applied, c.applied)
+		}
+	}
+
+	b.remake("orders")
+	b.publish("web-9")
+	again := &watching{}
+	b.start("a", again.service("2"))
+	b.until("the new topic's alone are there", func() bool { return again.orders(t) == "web-9" })
+}
+
+// remake deletes a topic and makes it anew.
+func (b *bench) remake(topic string) {
+	b.t.Helper()
+	topic = b.prefix + topic
+	if _, err := b.adm.DeleteTopics(b.t.Context(), topic); err != nil {
+		b.t.Fatal(err)
+	}
+	b.until("the topic is gone", func() bool {
+		_, err := b.adm.CreateTopic(b.t.Context(), partitions, -1, nil, topic)
+		return err == nil
+	})
+	b.raw.PurgeTopicsFromProducing(topic) // it knows the old one
+	b.until("the topic is there", func() bool {
+		topics, err := b.adm.ListTopics(b.t.Context(), topic)
+		return err == nil && topics.Error() == nil
+	})
+}
+
+// TestKeptViewExpires: a row goes with the record that put it.
+func TestKeptViewExpires(t *testing.T) {
+	b := newBench(t)
+	w := &watching{}
+	b.start("a", w.service("1"))
+	kept := b.estate.Topics[slices.IndexFunc(b.estate.Topics, func(t topology.Topic) bool { return t.Name == "orders" })].Retention.For
+	old := &kgo.Record{Partition: homeOf("web-1"), Key: []byte("acme/web-1"), Value: b.framed("web-1"), Timestamp: time.Now().Add(-kept - 2*time.Hour)}
+	young := &kgo.Record{Partition: homeOf("web-2"), Key: []byte("acme/web-2"), Value: b.framed("web-2"), Timestamp: time.Now().Add(-kept + time.Hour)}
+	b.send(old, young)
+	b.until("the young one is kept", func() bool { return w.orders(t) == "web-2" })
+}
