@@ -84,6 +84,9 @@ func readOrder(r *http.Request) (command, *refusal) {
 		identifier("tenant", o.Tenant), identifier("channel", o.Channel), identifier("channelOrder", o.ChannelOrder),
 		identifier("customer.customerId", o.Customer.CustomerID), required("currency", o.Currency != ""), required("placedAt", !o.PlacedAt.IsZero()),
 	)
+	for i, l := range o.Lines {
+		err = errors.Join(err, short(fmt.Sprintf("lines[%d].sku", i), l.SKU), short(fmt.Sprintf("lines[%d].node", i), l.Node))
+	}
 	return fit(command{tenant: o.Tenant, order: o.Channel + "-" + o.ChannelOrder, path: "/orders"}, o, err)
 }
 
@@ -144,9 +147,17 @@ func required(name string, there bool) error {
 	return nil
 }
 
-// identifierLimit bounds a tenant, a channel, an order's or a customer's number,
-// in bytes.
+// identifierLimit bounds a tenant, a channel, an order's or a customer's number, a SKU
+// and a node, in bytes.
 const identifierLimit = 128
+
+// short checks a name that the estate makes keys of.
+func short(name, text string) error {
+	if len(text) > identifierLimit {
+		return fmt.Errorf("%s is longer than %d bytes", name, identifierLimit)
+	}
+	return nil
+}
 
 // identifier checks what becomes part of keys and addresses: the estate's keys
 // are tenant/order, so a slash in either would name another tenant's order.
@@ -154,8 +165,8 @@ func identifier(name, id string) error {
 	switch {
 	case id == "":
 		return errors.New(name + " is required")
-	case len(id) > identifierLimit:
-		return fmt.Errorf("%s is longer than %d bytes", name, identifierLimit)
+	case short(name, id) != nil:
+		return short(name, id)
 	case id == "." || id == "..":
 		return errors.New(name + " is no part of an address")
 	case strings.ContainsFunc(id, func(r rune) bool {

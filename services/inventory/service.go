@@ -13,8 +13,9 @@ import (
 // holdFor is how long a reservation lasts while its order is not released.
 const holdFor = 7 * 24 * time.Hour
 
-// rememberPerSKU bounds the inputs a SKU's row remembers; a repeat that is older
-// is known by its reservation.
+// rememberPerSKU bounds the inputs a SKU's row remembers, of which it has any number. Of a
+// repeat that is older, an adjustment is known by itself (Stock.Changes), a reservation while
+// it is open; what is granted for goods that have left the order gives back (onAnswered).
 const rememberPerSKU = 256
 
 type allocatedLine struct {
@@ -125,10 +126,14 @@ type (
 	}
 )
 
-// stockV1 is the schema of a SKU's row before its reservations kept their flow.
-//
-//go:embed stock.v1.avsc
-var stockV1 string
+// stockV1 is the schema of a SKU's row before its reservations kept their flow, stockV2
+// before it kept its adjustments.
+var (
+	//go:embed stock.v1.avsc
+	stockV1 string
+	//go:embed stock.v2.avsc
+	stockV2 string
+)
 
 // Service is the inventory context.
 func Service() topology.Service {
@@ -139,7 +144,7 @@ func Service() topology.Service {
 		topology.Asked("AdjustStock", onAdjust),
 	)
 	stock.Remember = rememberPerSKU
-	stock.Row = stock.Row.After(stockV1)
+	stock.Row = stock.Row.After(stockV1, stockV2)
 	return topology.Service{
 		Name: "inventory", Owner: "supply", Doc: "promises stock to orders and takes it back",
 		Publishes: []topology.Output{
@@ -232,6 +237,9 @@ func onAnswered(a *Allocation, e answered, t *topology.Turn) error {
 	switch {
 	case l == nil:
 		return topology.Poison("no line has reservation %s", e.ReservationID)
+	case l.Status == Consumed && e.Granted > 0: // asked for once more: nobody will come for these
+		t.AskAs("inventory.stock", skuKey(t, l.SKU), &releaseStock{ReservationID: l.Reservation, SKU: l.SKU, Reason: "left"}, "left", t.Cause.Envelope.ID)
+		return nil
 	case l.Status == Consumed || l.Status == Gone && e.Granted == 0:
 		return topology.Drop("the goods have left")
 	case l.Status == Gone: // the stock had granted it when it heard that it left

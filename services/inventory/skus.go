@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"strings"
+	"time"
 
 	"troupe/schemas"
 	"troupe/topology"
@@ -18,6 +19,9 @@ type reserve struct {
 }
 
 func onReserve(s *Stock, e reserve, t *topology.Turn) error {
+	if s.full() && find(s.Held, e.ReservationID) < 0 && find(s.Waiting, e.ReservationID) < 0 {
+		return topology.Poison("%d reservations of %s are open, which is all that one row holds: retry this when some have left", maxOpen, e.SKU)
+	}
 	r, granted, known := s.reserve(Reservation{ID: e.ReservationID, Node: e.Node, Quantity: e.Quantity, Order: e.OrderKey, Line: e.Line, Round: e.Round, Correlation: t.Cause.Envelope.CorrelationID})
 	if known {
 		return topology.Drop("asked for before")
@@ -94,6 +98,12 @@ func onAdjust(s *Stock, e adjust, t *topology.Turn) error {
 	}
 	if onHand < 0 {
 		return topology.Poison("node %s would have %d units of %s", e.Node, onHand, e.SKU)
+	}
+	switch known, uncertain := s.took(Change{t.Cause.Envelope.ID, t.Now.UnixMilli()}); {
+	case known:
+		return topology.Drop("taken in before")
+	case uncertain:
+		return topology.Poison("the adjustment is of %s, from when it is not known any more what was taken in: it may be a repeat; send a count (SET) of now instead", t.Now.UTC().Format(time.RFC3339))
 	}
 	lost := s.count(e.Node, onHand)
 	s.sorted()

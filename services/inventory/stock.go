@@ -3,6 +3,7 @@ package inventory
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // Stock is what is known of one SKU: a count for each node and who holds what.
@@ -11,7 +12,42 @@ type Stock struct {
 	Nodes   []Node        `avro:"nodes"`
 	Held    []Reservation `avro:"held"`
 	Waiting []Reservation `avro:"waiting"` // wanted and not there, oldest first
+
+	Changes   []Change `avro:"changes,default=[]"`  // adjustments that were taken in, by time
+	Forgotten int64    `avro:"forgotten,default=0"` // time of the latest that is not among them any more, Unix ms
 }
+
+// Change is an adjustment.
+type Change struct {
+	ID string `avro:"id"`
+	At int64  `avro:"at"` // Unix ms
+}
+
+// Limits of a SKU's row.
+const (
+	maxOpen     = 4000               // reservations that are held or wait
+	maxChanges  = 1000               // adjustments that are remembered
+	changesKept = 64                 // of them, however old
+	repeatedFor = 7 * 24 * time.Hour // after which others are forgotten
+)
+
+// took notes an adjustment. It is known if it was taken in before; of one that is as old as
+// what is forgotten nobody can say that.
+func (s *Stock) took(c Change) (known, uncertain bool) {
+	at, known := slices.BinarySearchFunc(s.Changes, c, func(had, c Change) int { return cmp.Or(cmp.Compare(had.At, c.At), cmp.Compare(had.ID, c.ID)) })
+	if known || s.Forgotten > 0 && c.At <= s.Forgotten {
+		return known, !known
+	}
+	s.Changes = slices.Insert(s.Changes, at, c)
+	for n := len(s.Changes); n > maxChanges || n > changesKept && s.Changes[0].At < s.Changes[n-1].At-repeatedFor.Milliseconds(); n = len(s.Changes) {
+		s.Forgotten = max(s.Forgotten, s.Changes[0].At)
+		s.Changes = slices.Delete(s.Changes, 0, 1)
+	}
+	return false, false
+}
+
+// full says that no more reservations can be open.
+func (s *Stock) full() bool { return len(s.Held)+len(s.Waiting) >= maxOpen }
 
 // Node is the SKU's count in one fulfilment node.
 type Node struct {

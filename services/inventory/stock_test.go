@@ -1,8 +1,10 @@
 package inventory
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -266,6 +268,7 @@ func TestStockOfBefore(t *testing.T) {
 			Nodes:   []Node{{"north", 5, 2}},
 			Held:    []today{{ID: "r1", Node: "north", Quantity: 2, Order: "acme/web-1", Line: 1}},
 			Waiting: []today{{ID: "r2", Quantity: 9, Order: "acme/web-2", Line: 3, Round: 1}},
+			Changes: []Change{},
 		}
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("read as %+v, %v, want %+v", got, err, want)
@@ -273,4 +276,90 @@ func TestStockOfBefore(t *testing.T) {
 		return
 	}
 	t.Error("inventory has no set of SKUs")
+}
+
+// TestRepeatedDelivery: however long ago a delivery was taken in, and however much came
+// since, it does not count twice: a repeat is known, or refused because nobody can say.
+func TestRepeatedDelivery(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var s Stock
+		step := rapid.SampledFrom([]int64{1, 60_000, 3_600_000, 36_000_000}).Draw(rt, "a step of ms")
+		taken := map[Change]bool{}
+		var told []Change
+		for n := range rapid.IntRange(1, 300).Draw(rt, "deliveries") {
+			c := Change{fmt.Sprint("lorry", n), 1_700_000_000_000 + step*(int64(n)+rapid.Int64Range(-3, 3).Draw(rt, "late"))}
+			if len(told) > 0 && rapid.IntRange(0, 3).Draw(rt, "again") == 0 {
+				c = told[rapid.IntRange(0, len(told)-1).Draw(rt, "which")]
+			}
+			told = append(told, c)
+			known, uncertain := s.took(c)
+			switch {
+			case !known && !uncertain && taken[c]:
+				rt.Fatalf("%v counts twice", c)
+			case known && !taken[c]:
+				rt.Fatalf("%v is taken for a repeat", c)
+			case !known && !uncertain:
+				taken[c] = true
+			}
+			if len(s.Changes) > maxChanges || !slices.IsSortedFunc(s.Changes, func(a, b Change) int { return cmp.Compare(a.At, b.At) }) {
+				rt.Fatalf("%d changes, %v", len(s.Changes), s.Changes)
+			}
+		}
+	})
+}
+
+// TestOneBadClock: an adjustment of the far future makes none of today uncertain.
+func TestOneBadClock(t *testing.T) {
+	var s Stock
+	day := time.Hour.Milliseconds() * 24
+	s.took(Change{"of 2099", 100_000 * day})
+	for n := range int64(3 * maxChanges) {
+		if known, uncertain := s.took(Change{fmt.Sprint(n), n * day / 10}); known || uncertain {
+			t.Fatalf("of day %d: known %v, uncertain %v", n/10, known, uncertain)
+		}
+	}
+	if _, uncertain := s.took(Change{"late", day}); !uncertain {
+		t.Error("what is older than what is forgotten is taken in")
+	}
+}
+
+// TestFullSKU: a row holds so many reservations and no more: the next is refused in words,
+// and what is open stays known.
+func TestFullSKU(t *testing.T) {
+	var s Stock
+	ask := func(n int) error {
+		turn := topology.Turn{Cause: topology.Cause{Key: "acme/s", Envelope: schemas.Envelope{ID: fmt.Sprint(n), Tenant: "acme", CorrelationID: schemas.FactID("flow", fmt.Sprint(n))}}}
+		return onReserve(&s, reserve{ReservationID: fmt.Sprintf("marketplace-%012d/1", n), OrderKey: fmt.Sprintf("acme/marketplace-%012d", n), Line: 1, SKU: "s", Quantity: 1}, &turn)
+	}
+	for n := range maxOpen {
+		if err := ask(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := ask(maxOpen); !topology.Poisoned(err) || !strings.Contains(err.Error(), "4000 reservations of s are open") {
+		t.Errorf("one more: %v", err)
+	}
+	if err := ask(7); !topology.Dropped(err) {
+		t.Errorf("a repeat: %v", err)
+	}
+	codec, err := schemas.NewState[Stock]("inventory.stock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if row, err := codec.Append(nil, &s); err != nil || len(row) > 700<<10 {
+		t.Errorf("the row is %d bytes, %v: record-bytes is 900 KiB", len(row), err)
+	}
+}
+
+// TestGrantForWhatHasLeft: a reservation that the stock has forgotten is asked for once more.
+// What it grants is given back.
+func TestGrantForWhatHasLeft(t *testing.T) {
+	a := Allocation{Lines: []Line{{Line: 1, SKU: "s", Quantity: 1, Reservation: "web-1/1", Status: Consumed}}}
+	turn := topology.Turn{Cause: topology.Cause{Key: "acme/web-1", Envelope: schemas.Envelope{Tenant: "acme", Order: "web-1"}}}
+	if err := onAnswered(&a, answered{ReservationID: "web-1/1", Node: "n", Granted: 1}, &turn); err != nil {
+		t.Fatal(err)
+	}
+	if asked := turn.Outputs().Requests; len(asked) != 1 || asked[0].Type != "ReleaseStock" || asked[0].Key != "acme/s" {
+		t.Errorf("asked for %+v", asked)
+	}
 }

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"troupe/schemas"
@@ -35,6 +37,9 @@ type customer struct {
 	Postcode   string `json:"postcode"`
 }
 
+// nameLimit bounds a SKU and a node, of which others make keys, in bytes.
+const nameLimit = 128
+
 // OrderID is the estate's number of a channel's order: derived, so that nobody
 // needs a table to find it.
 func OrderID(channel, number string) string { return channel + "-" + number }
@@ -49,6 +54,10 @@ func ordersIntake() topology.Intake {
 				return in.Tenant != "" && in.Channel != "" && in.ChannelOrder != "" && in.Customer.CustomerID != "" && !in.PlacedAt.IsZero()
 			}
 			if !partner.Read(w, r, &in, "tenant, channel, channelOrder, customer.customerId and placedAt", whole) {
+				return
+			}
+			if i := slices.IndexFunc(in.Lines, func(l orderLine) bool { return max(len(l.SKU), len(l.Node)) > nameLimit }); i >= 0 {
+				partner.Refuse(w, http.StatusUnprocessableEntity, fmt.Sprintf("lines[%d]: a SKU or a node of more than %d bytes", i, nameLimit))
 				return
 			}
 			if !partner.Send(w, r, send, in.customer(), in.request()) {

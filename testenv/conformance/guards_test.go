@@ -410,20 +410,67 @@ func (b *bench) take() *kgo.Client {
 func TestTooLarge(t *testing.T) {
 	b := newBench(t)
 	b.limits.RecordBytes = 4 << 10
+	long := strings.Repeat("x", 2<<20)
 	b.start("a", counting(func(c *count, e placedRead, turn *topology.Turn) error {
-		if turn.Cause.Envelope.Order == "web-1" {
-			turn.Publish(&fraudCleared{Basis: strings.Repeat("x", 2*b.limits.RecordBytes)})
-			return nil
+		switch turn.Cause.Envelope.Order {
+		case "web-1":
+			turn.Publish(&fraudCleared{Basis: long})
+		case "web-2":
+			turn.PublishAs(long, &fraudCleared{Basis: "rules"})
+		case "web-3":
+			turn.Publish(&fraudCleared{Envelope: schemas.Envelope{Traceparent: long}, Basis: "rules"})
+		default:
+			return clearing(c, e, turn)
 		}
-		return clearing(c, e, turn)
+		return nil
 	}))
-	b.publishAll(orders(4))
+	b.publishAll(orders(6))
 	b.settle()
 	dead := b.read("fraud.dead")
-	if len(dead) != 1 || headerOf(dead[0], "dead.order") != "web-1" || !strings.Contains(headerOf(dead[0], "dead.detail"), "more than the limit") {
-		t.Errorf("%d dead letters, want one that names the limit", len(dead))
+	for _, letter := range dead {
+		if !strings.Contains(headerOf(letter, "dead.detail"), "more than the limit") {
+			t.Errorf("a dead letter does not name the limit: %s", headerOf(letter, "dead.detail"))
+		}
 	}
-	b.each([]string{"web-0", "web-2", "web-3"})
+	if len(dead) != 3 {
+		t.Errorf("%d dead letters, want 3", len(dead))
+	}
+	b.each([]string{"web-0", "web-4", "web-5"})
+}
+
+// TestLongTexts: texts of a foreign envelope become keys, headers and parts of rows. One
+// that none of these can hold would come back as a record that the broker refuses, for ever.
+func TestLongTexts(t *testing.T) {
+	b := newBench(t)
+	b.start("a", counting(clearing))
+	long := strings.Repeat("x", 600<<10)
+	changes := []func(*schemas.Envelope){
+		func(e *schemas.Envelope) { e.Traceparent = long }, func(e *schemas.Envelope) { e.Tenant = long },
+		func(e *schemas.Envelope) { e.CorrelationID = long }, func(e *schemas.Envelope) { e.Order = long },
+	}
+	list := orders(len(changes) + 2)
+	for i, o := range list {
+		m := placed(o)
+		if i < len(changes) {
+			changes[i](&m.Envelope)
+		}
+		value, err := b.wire.Encode("orders", m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.put(o, homeOf(o), value)
+	}
+	b.settle()
+	dead := b.read("fraud.dead")
+	for _, letter := range dead {
+		if headerOf(letter, "dead.cause") != "body" || !strings.Contains(headerOf(letter, "dead.detail"), "a text of the envelope is 614400 bytes") {
+			t.Errorf("a dead letter says %s: %s", headerOf(letter, "dead.cause"), headerOf(letter, "dead.detail"))
+		}
+	}
+	if len(dead) != len(changes) {
+		t.Errorf("%d dead letters, want %d", len(dead), len(changes))
+	}
+	b.each(list[len(changes):])
 }
 
 // TestRegistryDown, guard 4: one record in the middle of a poll cannot be read

@@ -61,6 +61,9 @@ func TestPromisesThatCannotBeKept(t *testing.T) {
 		{"fraud", "max.message.bytes", "100000", "an output of the size"},
 		{"fraud.dead", "max.message.bytes", "900000", "a dead letter would not fit"},
 		{"orders", "retention.ms", "3600000", "dedupe-window"},
+		{"orders", "retention.bytes", "1048576", "dedupe-window"},
+		{"orders", "cleanup.policy", "compact", "all but the last"},
+		{"orders", "cleanup.policy", "compact,delete", "all but the last"},
 	} {
 		before := b.configOf(wrong.topic, wrong.key)
 		b.configure(wrong.topic, wrong.key, wrong.value)

@@ -208,6 +208,30 @@ func TestParkedInputsKeepTheirOrder(t *testing.T) {
 	}
 }
 
+// TestParkedComeInPieces: what is parked under a key is more than one transaction takes. The
+// rest of it comes with the next ones, in its order.
+func TestParkedComeInPieces(t *testing.T) {
+	b := newBench(t)
+	b.limits.TransactionBytes = 1 << 10
+	var open atomic.Bool
+	b.start("a", counting(func(c *count, e placedRead, turn *topology.Turn) error {
+		if !open.Load() {
+			return topology.Park(time.Hour, "not yet")
+		}
+		return clearing(c, e, turn)
+	}))
+	var want []int32
+	for i := range 30 {
+		b.publishAs("web-1", schemas.FactID("again", strconv.Itoa(i)))
+		want = append(want, int32(i+1))
+	}
+	b.clock.At(nine.Add(90*time.Minute), "open", func(context.Context) error { open.Store(true); return nil })
+	b.settle()
+	if got := b.scores(); !reflect.DeepEqual(got["web-1"], want) {
+		t.Errorf("scores %v", got)
+	}
+}
+
 func ringing(c *count, e placedRead, turn *topology.Turn) error {
 	turn.At(turn.Now.Add(24*time.Hour), "ring", "")
 	return nil
@@ -282,6 +306,29 @@ func asking(call func(context.Context, topology.Call, request) (fraudScored, err
 			}),
 			topology.Outcome("score", topology.ByLookup, call, answered),
 		)},
+	}
+}
+
+// TestUnwritableOutcome: no record can hold what the world answers. It would answer the
+// same again, so it is not asked again and again; other intents are none the worse.
+func TestUnwritableOutcome(t *testing.T) {
+	b := newBench(t)
+	b.limits.EffectBackoff, b.limits.EffectBackoffMost = time.Millisecond, time.Millisecond
+	stays := b.listen("an intent stays in hand")
+	var calls atomic.Int32
+	b.start("a", asking(func(_ context.Context, c topology.Call, _ request) (fraudScored, error) {
+		if c.Envelope.Order == "web-1" {
+			calls.Add(1)
+			return fraudScored{Decision: "CLEAR", Score: 1, Reason: strings.Repeat("x", 2<<20)}, nil
+		}
+		return fraudScored{Decision: "CLEAR", Score: 1}, nil
+	}, onScored))
+	b.publishAll([]string{"web-1", "web-2"})
+	<-stays.heard
+	b.until("the other is answered", func() bool { return len(b.read("fraud.inbox")) == 1 })
+	b.until("the other is cleared", func() bool { return len(b.read("fraud")) == 1 })
+	if n := calls.Load(); n != 1 {
+		t.Errorf("the world was asked %d times", n)
 	}
 }
 

@@ -83,6 +83,9 @@ func (w *worker) decode(ctx context.Context, t *task, r *kgo.Record, in *input) 
 	if err != nil {
 		return false, &refusedInput{causeBody, err, ""}
 	}
+	if err := w.limits.short(&e); err != nil {
+		return false, &refusedInput{causeBody, err, ""}
+	}
 	if e.ID == "" || e.OccurredAt.IsZero() {
 		return false, &refusedInput{causeBody, errors.New("the envelope has no ID or no time"), e.Order}
 	}
@@ -95,7 +98,9 @@ func (w *worker) decode(ctx context.Context, t *task, r *kgo.Record, in *input) 
 	case h.Shared:
 		in.key = t.home
 	case t.set.spec.RowKey != nil:
-		in.key = t.set.spec.RowKey(in.key, &c.Envelope)
+		if in.key = t.set.spec.RowKey(in.key, &c.Envelope); len(in.key) > w.limits.KeyBytes {
+			return false, &refusedInput{causeKey, fmt.Errorf("the key of its row would be %d bytes, more than the limit of %d", len(in.key), w.limits.KeyBytes), e.Order}
+		}
 		own = rowKey(in.key)
 	}
 	c.Key = in.key
@@ -196,10 +201,13 @@ func (w *worker) park(x *transaction, in *input, after time.Duration, attempts i
 	return w.restage(x, in.task, r)
 }
 
+// maxWhy bounds what is kept of why an input waits, in bytes.
+const maxWhy = 1 << 10
+
 func parkedOf(r *kgo.Record, attempts int32, why string) *parkedInput {
 	p := &parkedInput{
 		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, At: r.Timestamp.UnixMilli(),
-		Key: r.Key, Value: r.Value, Attempts: attempts, Why: why,
+		Key: r.Key, Value: r.Value, Attempts: attempts, Why: why[:min(len(why), maxWhy)],
 	}
 	for _, h := range r.Headers {
 		p.Headers = append(p.Headers, header{h.Key, h.Value})
@@ -247,7 +255,7 @@ func (w *worker) restage(x *transaction, t *task, r *row) error {
 
 // unpark tries the parked inputs of a key in order, until one must wait on.
 func (w *worker) unpark(ctx context.Context, x *transaction, t *task, r *row) error {
-	for gone := 0; r.frame.parked() > 0; {
+	for gone := 0; r.frame.parked() > 0 && x.bytes < w.limits.TransactionBytes; { // the rest stays due
 		n := r.frame.ParkedFrom
 		b, err := t.table.Get(parkedKey(r.key, n))
 		if err != nil {

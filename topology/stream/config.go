@@ -70,7 +70,7 @@ type Limits struct {
 	FetchPartitionBytes int32         // of it, of one partition; one record may be larger; 1 MiB
 	BatchBytes          int           // of one batch of an input, decompressed; 128 MiB
 	RecordBytes         int           // a larger output makes its input a dead letter; 900 KiB, below the broker's 1 MiB
-	KeyBytes            int           // of an input; a longer one makes it a dead letter; 1 KiB
+	KeyBytes            int           // of a key, and of each text of an envelope; a longer one makes an input a dead letter; 1 KiB
 	RowCacheBytes       int64         // rows of a service kept in memory by this process, shared among its tasks, beside what no checkpoint has written yet; 256 MiB
 	KeyFilterBytes      int64         // for a service's knowledge of which keys are on disk, shared among its tasks, at three to six bytes a key that was ever seen; beyond, the disk is asked for every row that is not in memory; 64 MiB
 	CheckpointBytes     int64         // what a service takes in memory of rows and index entries that are committed and not on disk, shared among its tasks: a checkpoint begins; at twice as many, with those that it writes, the next commit waits for it; 128 MiB
@@ -194,6 +194,9 @@ func (c Config) Validate() error {
 	}
 	if l.EffectsInHand < l.EffectsAtOnce {
 		errs = append(errs, fmt.Errorf("effects-in-hand %d is below effects-at-once %d: there would never be so many to call", l.EffectsInHand, l.EffectsAtOnce))
+	}
+	if l.beside() > deadSlack {
+		errs = append(errs, fmt.Errorf("key-bytes %d: keys and headers would take more than the %d that are kept free for them: set at most %d", l.KeyBytes, deadSlack, (deadSlack-recordOverhead)/keysBeside))
 	}
 	if l.RecordBytes+deadSlack > clientBatch {
 		errs = append(errs, fmt.Errorf("record bytes %d: the client takes no record above %d, headers included: set at most %d", l.RecordBytes, clientBatch, clientBatch-deadSlack))

@@ -141,14 +141,18 @@ func (w *worker) fit(letter *kgo.Record, own []kgo.RecordHeader) {
 	}
 }
 
-// sizeOf is a record's size before compression, in bytes, but for framing.
+// sizeOf is a record's size before compression, in bytes, but for what is around all
+// of it.
 func sizeOf(r *kgo.Record) int {
 	n := len(r.Key) + len(r.Value)
 	for _, h := range r.Headers {
-		n += len(h.Key) + len(h.Value)
+		n += len(h.Key) + len(h.Value) + headerLengths
 	}
 	return n
 }
+
+// headerLengths is what the two lengths of a header take at most, in bytes.
+const headerLengths = 2 * 5
 
 // deadLetter reads a dead letter's headers.
 func deadLetter(r *kgo.Record) (topology.DeadLetter, error) {

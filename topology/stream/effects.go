@@ -261,7 +261,8 @@ func (e *effects) begin(l *lane, s startedIntent, again bool) {
 }
 
 // carryOut calls the world until it answers, and writes the outcome. It gives
-// up only with the worker: an outcome is owed.
+// up only with the worker, since an outcome is owed, or where no record can hold it: then
+// the intent keeps its place among those in hand, and what owes more is told overdue.
 func (e *effects) carryOut(ctx context.Context, t *task, key string, envelope schemas.Envelope, spec *effect, in intent, request any, again bool) {
 	w := e.worker
 	envelope.CausationID = in.CauseID
@@ -284,6 +285,10 @@ func (e *effects) carryOut(ctx context.Context, t *task, key string, envelope sc
 		}
 		w.metrics.effect(in.Effect, err)
 		if err == nil {
+			return
+		}
+		if errors.Is(err, errUnwritable) { // the world would answer the same again
+			w.log.Error("an intent stays in hand: no record can hold what its effect answers; it is asked for again at the next start", "effect", in.Effect, "order", envelope.Order, "intent", in.ID, "error", err)
 			return
 		}
 		if ctx.Err() == nil {

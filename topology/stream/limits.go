@@ -5,6 +5,10 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"troupe/schemas"
 )
 
 // Limit is one of Limits by its name.
@@ -18,7 +22,7 @@ type Limit struct {
 func (l *Limits) Named() []Limit {
 	return []Limit{
 		{"transaction-inputs", "the transaction is committed, and what else was fetched goes into the next", &l.TransactionInputs},
-		{"transaction-bytes", "the transaction is committed; timers that are due go into the next", &l.TransactionBytes},
+		{"transaction-bytes", "nothing more is polled, unparked or rung: the transaction is committed; what one poll brought, up to 5,000 inputs, is dealt with whole", &l.TransactionBytes},
 		{"transaction-age", "the transaction is committed", &l.TransactionAge},
 		{"commit-pause", "the next poll begins, though what comes meanwhile could still have gone into one transaction", &l.CommitPause},
 		{"timers-at-once", "timers that are due go into the next transaction", &l.TimersAtOnce},
@@ -26,7 +30,7 @@ func (l *Limits) Named() []Limit {
 		{"fetch-partition-bytes", "other partitions get their turn", &l.FetchPartitionBytes},
 		{"batch-bytes", "the batch is not taken: its partition stands, and the error names it, until it is deleted or the limit raised", &l.BatchBytes},
 		{"record-bytes", "a step that would write more makes its input a dead letter; an intake answers 413", &l.RecordBytes},
-		{"key-bytes", "the input is a dead letter; an intake answers 413", &l.KeyBytes},
+		{"key-bytes", "the input is a dead letter, and so is one with a longer text in its envelope; a step that would write such makes its input one; an intake answers 413", &l.KeyBytes},
 		{"row-cache-bytes", "rows that were not used lately are read from disk again", &l.RowCacheBytes},
 		{"key-filter-bytes", "it is not known any more which keys are new: the disk is asked for every row that is not in memory", &l.KeyFilterBytes},
 		{"checkpoint-bytes", "what is committed and not on disk yet is written there; at twice as much, with what is being written, commits wait for that", &l.CheckpointBytes},
@@ -124,4 +128,37 @@ func kindOf(v any) string {
 		return "duration such as 30s"
 	}
 	return "number"
+}
+
+// What a record takes on a topic beside its value: its key, four headers that say what
+// the envelope says, and the batch around it. A row takes up six of an envelope's texts
+// without a step.
+const (
+	recordOverhead = 4 << 10
+	keysBeside     = 8 // as long as a key may be
+)
+
+func (l Limits) beside() int { return recordOverhead + keysBeside*l.KeyBytes }
+
+// fits refuses a message of which a topic would refuse the record, or a reader the
+// envelope: it would be written, refused and written again for ever.
+func (l Limits) fits(e *schemas.Envelope, r *kgo.Record) error {
+	if n := len(r.Value); n > l.RecordBytes {
+		return fmt.Errorf("%s would be %d bytes, more than the limit of %d", e.Type, n, l.RecordBytes)
+	}
+	if n := len(r.Key); n > l.KeyBytes {
+		return fmt.Errorf("the key of %s would be %d bytes, more than the limit of %d", e.Type, n, l.KeyBytes)
+	}
+	return l.short(e)
+}
+
+// short refuses an envelope with a text that is longer than a key may be: texts of it
+// become keys, headers, and part of rows.
+func (l Limits) short(e *schemas.Envelope) error {
+	longest := max(len(e.ID), len(e.Type), len(e.Source), len(e.Tenant), len(e.Region), len(e.ProductLine), len(e.CorrelationID),
+		len(e.CausationID), len(e.Order), len(e.AggregateID), len(e.Traceparent))
+	if longest > l.KeyBytes {
+		return fmt.Errorf("a text of the envelope is %d bytes, more than the limit of %d", longest, l.KeyBytes)
+	}
+	return nil
 }

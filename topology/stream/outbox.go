@@ -3,6 +3,7 @@ package stream
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -42,6 +43,9 @@ func (o *Outbox) close() {
 	o.client.Close()
 }
 
+// errUnwritable says that no record can hold a message, however often it is tried.
+var errUnwritable = errors.New("no record can hold it")
+
 // send writes messages and returns once the broker has them all.
 func (o *Outbox) send(ctx context.Context, source string, requests ...topology.Request) error {
 	records := make([]*kgo.Record, 0, len(requests))
@@ -65,10 +69,10 @@ func (o *Outbox) send(ctx context.Context, source string, requests ...topology.R
 		}
 		r, err := o.wire.record(&pieces, topic, q.Key, q.Message)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errUnwritable, err)
 		}
-		if len(r.Value) > o.limits.RecordBytes || len(r.Key) > o.limits.KeyBytes {
-			return fmt.Errorf("%w: %s of %d bytes under a key of %d; at most %d and %d", topology.ErrTooLarge, e.Type, len(r.Value), len(r.Key), o.limits.RecordBytes, o.limits.KeyBytes)
+		if err := o.limits.fits(e, r); err != nil {
+			return fmt.Errorf("%w: %w: %w", errUnwritable, topology.ErrTooLarge, err)
 		}
 		records = append(records, r)
 	}

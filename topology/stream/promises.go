@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"troupe/topology"
 )
 
 // promises refuses a broker, or topics, on which what the runtime promises cannot
@@ -28,7 +31,7 @@ func promises(ctx context.Context, c Config, cl *kgo.Client, plans []*plan) erro
 	}
 	needs := map[string][]need{}
 	add := func(topic string, n need) { needs[topic] = append(needs[topic], n) }
-	room := int64(l.RecordBytes + recordOverhead)
+	room := int64(l.RecordBytes + l.beside())
 	for _, p := range plans {
 		for _, s := range p.sets {
 			add(s.state, need{"cleanup.policy", "compact", "compact", func(v string) bool { return v == "compact" },
@@ -37,6 +40,12 @@ func promises(ctx context.Context, c Config, cl *kgo.Client, plans []*plan) erro
 			add(s.state, atLeast("max.message.bytes", room, "a row of the size that record-bytes allows would be refused, and its input tried for ever"))
 			for _, in := range s.inputs {
 				add(in, kept("retention.ms", l.DedupeWindow, "an input that is sent again, or read after a stop, would be gone within the dedupe-window"))
+				if !c.compacts(in) {
+					add(in, need{"cleanup.policy", "delete", "delete", func(v string) bool { return v == "delete" },
+						"of a key's inputs all but the last would be gone before a reader that lags has had them, without an error"})
+					add(in, need{"retention.bytes", "-1", "-1", func(v string) bool { return v == "-1" },
+						"inputs would be gone by how much comes after them, within the dedupe-window too"})
+				}
 			}
 		}
 		if len(p.sets) > 0 { // a view buries nothing
@@ -48,10 +57,6 @@ func promises(ctx context.Context, c Config, cl *kgo.Client, plans []*plan) erro
 	}
 	return fulfil(ctx, c, adm, needs)
 }
-
-// recordOverhead is what a record takes on a topic beside its value: key, headers
-// and the batch around it.
-const recordOverhead = 4 << 10
 
 // transactional asks whether the broker knows transactions at all.
 func transactional(ctx context.Context, adm *kadm.Client) error {
@@ -114,6 +119,11 @@ func atLeast(key string, n int64, why string) need {
 		have, err := strconv.ParseInt(v, 10, 64)
 		return err != nil || have >= n
 	}, why}
+}
+
+// compacts says that a topic is to keep the last record of each key alone.
+func (c Config) compacts(topic string) bool {
+	return slices.ContainsFunc(c.Estate.Topics, func(t topology.Topic) bool { return c.topic(t.Name) == topic && t.Retention.Compact })
 }
 
 // kept is a retention; -1 keeps for ever, and so does a topic that is compacted.

@@ -298,10 +298,7 @@ func (w *worker) message(x *transaction, in *input, r *row, inbox, key, typ stri
 	if err != nil {
 		return nil, err
 	}
-	if len(rec.Value) > w.limits.RecordBytes {
-		return nil, fmt.Errorf("%s would be %d bytes, more than the limit of %d", typ, len(rec.Value), w.limits.RecordBytes)
-	}
-	return rec, nil
+	return rec, w.limits.fits(e, rec)
 }
 
 func orElse(s, otherwise string) string {

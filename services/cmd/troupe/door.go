@@ -35,8 +35,16 @@ func open(name, addr string, h http.Handler) (*listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", name, err)
 	}
-	return &listener{name, &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}, lis}, nil
+	return &listener{name, &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, IdleTimeout: idleTimeout}, lis}, nil
 }
+
+// How long a caller may take to send a request's head, and all of it, and may keep a
+// connection without one.
+const (
+	headerTimeout  = 5 * time.Second
+	requestTimeout = 30 * time.Second
+	idleTimeout    = 2 * time.Minute
+)
 
 func (l *listener) url() string { return "http://" + l.lis.Addr().String() }
 
