@@ -126,8 +126,32 @@ var (
 			return unsafe.String(unsafe.SliceData(v), len(v)), b
 		},
 		func(b []byte, v string) []byte { return append(binary.AppendVarint(b, int64(len(v))), v...) })
-	octets = scalar(piece, func(b, v []byte) []byte { return append(binary.AppendVarint(b, int64(len(v))), v...) })
 )
+
+// octets are bytes of their own: whoever has them may change them in place, and append
+// without new ones.
+var octets = part{
+	read: func(b []byte, at unsafe.Pointer) []byte {
+		v, b := piece(b)
+		if b != nil {
+			*(*[]byte)(at) = append(make([]byte, 0, len(v)+octetsRoom), v...)
+		}
+		return b
+	},
+	skip: func(b []byte) []byte {
+		_, b = piece(b)
+		return b
+	},
+	write: func(b []byte, at unsafe.Pointer) []byte {
+		v := *(*[]byte)(at)
+		return append(binary.AppendVarint(b, int64(len(v))), v...)
+	},
+	least: 1,
+}
+
+// octetsRoom is kept behind bytes that are read, for what is appended: a row's frame gets
+// 24 more with each input.
+const octetsRoom = 24
 
 func scalar[T any](read func([]byte) (T, []byte), write func([]byte, T) []byte) part {
 	return part{

@@ -124,8 +124,8 @@ func (t *Turn) Intend(effect string, request any, discriminator string) {
 
 // At arms a timer, or moves it.
 func (t *Turn) At(at time.Time, name, discriminator string) {
-	if at.IsZero() {
-		t.errs = errors.Join(t.errs, fmt.Errorf("timer %s/%s armed at the zero time", name, discriminator))
+	if at.UnixMilli() <= 0 { // a row's deadline of 0 is none
+		t.errs = errors.Join(t.errs, fmt.Errorf("timer %s/%s armed at %s: it must be after 1970-01-01", name, discriminator, at.UTC().Format(time.DateOnly)))
 		return
 	}
 	t.out.Timers = append(t.out.Timers, Timer{Name: name, Discriminator: discriminator, At: at})

@@ -46,7 +46,7 @@ func TestOneOrderThroughTwoContexts(t *testing.T) {
 func TestIntakeRefusesWhatNoRecordHolds(t *testing.T) {
 	b := newBench(t)
 	i := b.start("a", ordercapture.Service())
-	for _, c := range []struct{ old, with string }{{`"sku":"s"`, `"sku":"` + strings.Repeat("s", 2<<20) + `"`}, {`"channelOrder":"1"`, `"channelOrder":"` + strings.Repeat("1", 2<<10) + `"`}} {
+	for _, c := range []struct{ old, with string }{{`"currency":"EUR"`, `"currency":"` + strings.Repeat("E", 2<<20) + `"`}, {`"channelOrder":"1"`, `"channelOrder":"` + strings.Repeat("1", 2<<10) + `"`}} {
 		body := strings.Replace(channelOrder, c.old, c.with, 1)
 		rec := httptest.NewRecorder()
 		i.runner.Intakes("ordercapture").ServeHTTP(rec, httptest.NewRequest("POST", "/orders", strings.NewReader(body)))

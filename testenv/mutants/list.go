@@ -136,7 +136,7 @@ func produced() []mutant {
 			{"commit.go", "if err := first.err(); err != nil {", "if err := first.err(); false {"},
 		}},
 		{3, "the size of an output, looked at before it is sent", "TestTooLarge", "", []edit{
-			{"step.go", "if len(rec.Value) > w.limits.RecordBytes {", "if false {"},
+			{"step.go", "return rec, w.limits.fits(e, rec)", "return rec, nil"},
 		}},
 	}
 }

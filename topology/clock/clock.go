@@ -58,8 +58,8 @@ type Tide interface {
 	Busy(who string, n int)
 }
 
-// Wall is the real clock.
-func Wall() Clock { return &quick{factor: 1, start: time.Now(), base: time.Now()} }
+// Wall is the real clock: what the machine says is the time, also after that was set.
+func Wall() Clock { return &quick{factor: 1} }
 
 // Quick is a clock that starts at base and runs factor times as fast.
 func Quick(base time.Time, factor float64) Clock {
@@ -68,10 +68,13 @@ func Quick(base time.Time, factor float64) Clock {
 
 type quick struct {
 	factor      float64
-	start, base time.Time
+	start, base time.Time // both zero: the machine's time
 }
 
 func (q *quick) Now() time.Time {
+	if q.start.IsZero() {
+		return time.Now().Round(0).UTC() // without what the process has counted by itself
+	}
 	return q.base.Add(time.Duration(float64(time.Since(q.start)) * q.factor)).UTC()
 }
 func (q *quick) Horizon() time.Time { return q.Now() }

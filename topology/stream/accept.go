@@ -136,15 +136,13 @@ func (w *worker) decodeDead(t *task, r *kgo.Record, h *handler, in *input) error
 // judge acts on a step's verdict.
 func (w *worker) judge(x *transaction, in *input, err error, attempts int32) error {
 	if err == nil {
-		w.breaker.count(false, nil)
+		x.breaker.count(false, nil)
 		return nil
 	}
 	var defect errDefect
 	after, parked := topology.Parked(err)
-	w.breaker.count(errors.As(err, &defect), err)
+	x.breaker.count(errors.As(err, &defect), err)
 	switch {
-	case err == nil:
-		return nil
 	case topology.Dropped(err):
 		return w.settle(x, in)
 	case parked && int(attempts) < w.limits.ParkAttempts:
@@ -160,14 +158,18 @@ func (w *worker) judge(x *transaction, in *input, err error, attempts int32) err
 	default:
 		w.buryInput(x, in, causeDefect, err, attempts)
 	}
-	return w.breaker.check(w.limits)
+	return w.breaker.with(x.breaker).check(w.limits)
 }
 
 // settle ends the intent of an outcome that its step has no use for: it was carried
 // out all the same, and would be asked for again with every restart. What a defect
 // has buried stays in the row: the binary that mends it asks once more.
 func (w *worker) settle(x *transaction, in *input) error {
-	if in.outcome == "" || !in.row.frame.inHand(in.outcome) {
+	switch {
+	case in.outcome == "" || in.row.err != nil: // a row that cannot be read keeps its intents
+		return nil
+	case !in.row.frame.inHand(in.outcome): // its row has ended, or it was answered before: the call is over
+		x.ended = append(x.ended, in.outcome)
 		return nil
 	}
 	x.touch(in.task, in.row)
@@ -194,7 +196,9 @@ func (w *worker) park(x *transaction, in *input, after time.Duration, attempts i
 	}
 	n := r.frame.ParkedTo
 	r.frame.ParkedTo++
-	r.frame.adopt(&in.turn.Cause.Envelope, in.recordKey())
+	if !in.handler.Shared {
+		r.frame.adopt(&in.turn.Cause.Envelope, in.recordKey())
+	}
 	if err := w.stageParked(x, in.task, r, n, parkedOf(in.record, attempts, why)); err != nil {
 		return err
 	}
@@ -342,7 +346,8 @@ func (w *worker) parkAgain(x *transaction, t *task, r *row, n int64, p *parkedIn
 
 // breaker stops a service whose inputs fail in numbers: a bad deploy must not
 // dead-letter the day. What never reaches a step is not counted: it tells of whoever
-// wrote it, who could otherwise stop every service that reads his topic.
+// wrote it, who could otherwise stop every service that reads his topic. An input counts
+// once, with the transaction that is committed: what is tried again is no further failure.
 type breaker struct {
 	inputs, defects int
 	latest          error // of the defects
@@ -356,17 +361,31 @@ func (b *breaker) count(defect bool, err error) {
 	}
 }
 
+// with is what both have counted.
+func (b breaker) with(more breaker) breaker {
+	b.inputs += more.inputs
+	b.defects += more.defects
+	if more.latest != nil {
+		b.latest = more.latest
+	}
+	return b
+}
+
+// add counts what a transaction has committed. A window that is full begins anew.
+func (b *breaker) add(x breaker, l Limits) {
+	if *b = b.with(x); b.inputs >= l.BreakerWindow {
+		*b = breaker{}
+	}
+}
+
 // errStopService ends the service, not only its session.
 type errStopService struct{ why string }
 
 func (e errStopService) Error() string { return e.why }
 
-func (b *breaker) check(l Limits) error {
+func (b breaker) check(l Limits) error {
 	if b.defects >= l.BreakerMinimum && float64(b.defects) > l.BreakerShare*float64(b.inputs) {
 		return errStopService{fmt.Sprintf("%d of the last %d inputs failed by defects: the service stops before it dead-letters the rest; the latest: %v", b.defects, b.inputs, b.latest)}
-	}
-	if b.inputs >= l.BreakerWindow {
-		*b = breaker{}
 	}
 	return nil
 }

@@ -28,10 +28,11 @@ type taskBalancer struct {
 	mu       sync.Mutex
 	assigned map[string][]int32 // topic → partitions
 	changes  int
+	left     map[taskID]bool // that some assignment lacked since the worker last took them
 }
 
 func newTaskBalancer(topics map[string][]string, warm func() map[string][]int32, told func()) *taskBalancer {
-	b := &taskBalancer{coop: kgo.CooperativeStickyBalancer(), sets: map[string]string{}, warm: warm, told: told}
+	b := &taskBalancer{coop: kgo.CooperativeStickyBalancer(), sets: map[string]string{}, warm: warm, told: told, left: map[taskID]bool{}}
 	for set, ts := range topics {
 		for _, t := range ts {
 			b.sets[t] = set
@@ -48,7 +49,14 @@ func (b *taskBalancer) ParseSyncAssignment(raw []byte) (map[string][]int32, erro
 	assigned, err := kgo.ParseConsumerSyncAssignment(raw)
 	if err == nil {
 		b.mu.Lock()
+		before := b.tasks()
 		b.assigned, b.changes = assigned, b.changes+1
+		now := b.tasks()
+		for id := range before {
+			if !now[id] {
+				b.left[id] = true
+			}
+		}
 		b.mu.Unlock()
 		b.told()
 	}
@@ -60,13 +68,29 @@ func (b *taskBalancer) ParseSyncAssignment(raw []byte) (map[string][]int32, erro
 func (b *taskBalancer) owned() (map[taskID]bool, int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.tasks(), b.changes
+}
+
+func (b *taskBalancer) tasks() map[taskID]bool {
 	tasks := map[taskID]bool{}
 	for topic, partitions := range b.assigned {
 		for _, p := range partitions {
 			tasks[taskID{b.sets[topic], p}] = true
 		}
 	}
-	return tasks, b.changes
+	return tasks
+}
+
+// taken is owned, if that has changed, and the tasks that some assignment since the last
+// call lacked: they may have been another's meanwhile, be they ours again.
+func (b *taskBalancer) taken(seen int) (owned, left map[taskID]bool, change int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.changes == seen {
+		return nil, nil, seen
+	}
+	left, b.left = b.left, map[taskID]bool{}
+	return b.tasks(), left, b.changes
 }
 
 // unchanged does something if the assignment is still the one of that number,

@@ -58,6 +58,7 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 	if err := w.rehearse(AtApplied); err != nil {
 		return err
 	}
+	w.breaker.add(x.breaker, w.limits)
 	w.flight.hangar.acquit(x.suspects, x.buried)
 	w.effects.ended(x.ended)
 	w.effects.start(x.started)
@@ -166,7 +167,12 @@ func (w *worker) anchor(t *task) (topic string, at int64, known bool) {
 func (w *worker) conclude(ctx context.Context, x *transaction, moved map[partition]int64) error {
 	ctx = context.WithoutCancel(ctx)
 	if x.empty() {
-		return w.settleIdle(ctx, moved)
+		if err := w.settleIdle(ctx, moved); err != nil {
+			return err
+		}
+		w.breaker.add(x.breaker, w.limits)
+		w.effects.ended(x.ended)
+		return nil
 	}
 	return w.commit(ctx, x)
 }
@@ -186,7 +192,7 @@ func (w *worker) settleIdle(ctx context.Context, moved map[partition]int64) erro
 	}
 	ctx, done := w.bounded(ctx)
 	defer done()
-	return w.end(ctx)
+	return w.end(kgo.PreTxnCommitFnContext(ctx, w.assert(&transaction{})))
 }
 
 // end makes a transaction true, or says what is known of it.
@@ -230,9 +236,12 @@ func (w *worker) aborted(ctx context.Context) bool {
 // is polled again, from what is committed.
 func (w *worker) forgive(ctx context.Context) (again bool, err error) {
 	w.mu.Lock()
-	revoked := w.revoked
+	revoked, lost := w.revoked, w.lost
 	w.revoked = false
 	w.mu.Unlock()
+	if lost {
+		return false, errExpelled
+	}
 	if !revoked {
 		return false, nil
 	}

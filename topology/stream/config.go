@@ -70,7 +70,8 @@ type Limits struct {
 	FetchPartitionBytes int32         // of it, of one partition; one record may be larger; 1 MiB
 	BatchBytes          int           // of one batch of an input, decompressed; 128 MiB
 	RecordBytes         int           // a larger output makes its input a dead letter; 900 KiB, below the broker's 1 MiB
-	KeyBytes            int           // of a key, and of each text of an envelope; a longer one makes an input a dead letter; 1 KiB
+	KeyBytes            int           // of a key; a longer one makes an input a dead letter; 1 KiB
+	TextBytes           int           // of each text of an envelope, likewise; 1 KiB
 	RowCacheBytes       int64         // rows of a service kept in memory by this process, shared among its tasks, beside what no checkpoint has written yet; 256 MiB
 	KeyFilterBytes      int64         // for a service's knowledge of which keys are on disk, shared among its tasks, at three to six bytes a key that was ever seen; beyond, the disk is asked for every row that is not in memory; 64 MiB
 	CheckpointBytes     int64         // what a service takes in memory of rows and index entries that are committed and not on disk, shared among its tasks: a checkpoint begins; at twice as many, with those that it writes, the next commit waits for it; 128 MiB
@@ -116,6 +117,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.BatchBytes, 128<<20)
 	def(&l.RecordBytes, 900<<10)
 	def(&l.KeyBytes, 1<<10)
+	def(&l.TextBytes, 1<<10)
 	def(&l.RowCacheBytes, 256<<20)
 	def(&l.KeyFilterBytes, 64<<20)
 	def(&l.CheckpointBytes, 128<<20)
@@ -196,7 +198,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("effects-in-hand %d is below effects-at-once %d: there would never be so many to call", l.EffectsInHand, l.EffectsAtOnce))
 	}
 	if l.beside() > deadSlack {
-		errs = append(errs, fmt.Errorf("key-bytes %d: keys and headers would take more than the %d that are kept free for them: set at most %d", l.KeyBytes, deadSlack, (deadSlack-recordOverhead)/keysBeside))
+		errs = append(errs, fmt.Errorf("key-bytes %d and text-bytes %d: keys and headers could take more than the %d that are kept free for them: set at most %d and %d", l.KeyBytes, l.TextBytes, deadSlack, deadSlack/16, deadSlack/16))
 	}
 	if l.RecordBytes+deadSlack > clientBatch {
 		errs = append(errs, fmt.Errorf("record bytes %d: the client takes no record above %d, headers included: set at most %d", l.RecordBytes, clientBatch, clientBatch-deadSlack))

@@ -206,7 +206,7 @@ func (e *effects) takeUp(l *lane, t *task, key string) (full bool, err error) {
 		if l.inHand >= e.worker.limits.EffectsInHand {
 			return true, nil
 		}
-		e.begin(l, startedIntent{t, key, r.frame.envelope(), in}, true)
+		e.begin(l, startedIntent{t, key, r.frame.envelope(), in, r.frame.RecordKey}, true)
 	}
 	return false, nil
 }
@@ -256,15 +256,15 @@ func (e *effects) begin(l *lane, s startedIntent, again bool) {
 		case <-ctx.Done():
 			return
 		}
-		e.carryOut(ctx, s.task, s.key[1:], s.envelope, spec, in, request, again)
+		e.carryOut(ctx, s, spec, request, again)
 	})
 }
 
 // carryOut calls the world until it answers, and writes the outcome. It gives
 // up only with the worker, since an outcome is owed, or where no record can hold it: then
 // the intent keeps its place among those in hand, and what owes more is told overdue.
-func (e *effects) carryOut(ctx context.Context, t *task, key string, envelope schemas.Envelope, spec *effect, in intent, request any, again bool) {
-	w := e.worker
+func (e *effects) carryOut(ctx context.Context, s startedIntent, spec *effect, request any, again bool) {
+	w, in, envelope, key := e.worker, s.intent, s.envelope, s.key[1:]
 	envelope.CausationID = in.CauseID
 	call := topology.Call{ID: in.ID, Again: again, Envelope: envelope, Key: key}
 	pause := backoff.NewExponentialBackOff()
@@ -278,7 +278,7 @@ func (e *effects) carryOut(ctx context.Context, t *task, key string, envelope sc
 			err = w.rehearse(AtCalled)
 		}
 		if err == nil {
-			err = e.answer(ctx, t, key, envelope, spec, in, outcome)
+			err = e.answer(ctx, s.task, orElse(s.answerTo, key), envelope, spec, in, outcome)
 		}
 		if err == nil {
 			err = w.rehearse(AtAnswered)

@@ -30,7 +30,8 @@ func (l *Limits) Named() []Limit {
 		{"fetch-partition-bytes", "other partitions get their turn", &l.FetchPartitionBytes},
 		{"batch-bytes", "the batch is not taken: its partition stands, and the error names it, until it is deleted or the limit raised", &l.BatchBytes},
 		{"record-bytes", "a step that would write more makes its input a dead letter; an intake answers 413", &l.RecordBytes},
-		{"key-bytes", "the input is a dead letter, and so is one with a longer text in its envelope; a step that would write such makes its input one; an intake answers 413", &l.KeyBytes},
+		{"key-bytes", "the input is a dead letter; a step that would write more makes its input one; an intake answers 413", &l.KeyBytes},
+		{"text-bytes", "the same, of an envelope's text: it becomes a header, a part of rows, a key", &l.TextBytes},
 		{"row-cache-bytes", "rows that were not used lately are read from disk again", &l.RowCacheBytes},
 		{"key-filter-bytes", "it is not known any more which keys are new: the disk is asked for every row that is not in memory", &l.KeyFilterBytes},
 		{"checkpoint-bytes", "what is committed and not on disk yet is written there; at twice as much, with what is being written, commits wait for that", &l.CheckpointBytes},
@@ -130,15 +131,12 @@ func kindOf(v any) string {
 	return "number"
 }
 
-// What a record takes on a topic beside its value: its key, four headers that say what
-// the envelope says, and the batch around it. A row takes up six of an envelope's texts
-// without a step.
-const (
-	recordOverhead = 4 << 10
-	keysBeside     = 8 // as long as a key may be
-)
+// beside is what a record takes on a topic beside its value: its key, four headers that
+// say what the envelope says, and the batch around it. A row takes up six of an envelope's
+// texts, and its records' key, without a step.
+func (l Limits) beside() int { return recordOverhead + 2*l.KeyBytes + 6*l.TextBytes }
 
-func (l Limits) beside() int { return recordOverhead + keysBeside*l.KeyBytes }
+const recordOverhead = 4 << 10
 
 // fits refuses a message of which a topic would refuse the record, or a reader the
 // envelope: it would be written, refused and written again for ever.
@@ -152,13 +150,13 @@ func (l Limits) fits(e *schemas.Envelope, r *kgo.Record) error {
 	return l.short(e)
 }
 
-// short refuses an envelope with a text that is longer than a key may be: texts of it
-// become keys, headers, and part of rows.
+// short refuses an envelope with a text that is too long: it becomes a header, a part of
+// rows, a key.
 func (l Limits) short(e *schemas.Envelope) error {
 	longest := max(len(e.ID), len(e.Type), len(e.Source), len(e.Tenant), len(e.Region), len(e.ProductLine), len(e.CorrelationID),
 		len(e.CausationID), len(e.Order), len(e.AggregateID), len(e.Traceparent))
-	if longest > l.KeyBytes {
-		return fmt.Errorf("a text of the envelope is %d bytes, more than the limit of %d", longest, l.KeyBytes)
+	if longest > l.TextBytes {
+		return fmt.Errorf("a text of the envelope is %d bytes, more than the limit of %d", longest, l.TextBytes)
 	}
 	return nil
 }

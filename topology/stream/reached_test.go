@@ -155,10 +155,12 @@ func TestBreaker(t *testing.T) {
 		var b breaker
 		var err error
 		for n, is := range c.inputs {
-			b.count(is == '-', nil)
+			var x breaker
+			x.count(is == '-', nil)
 			if is == '-' {
-				err = b.check(l)
+				err = b.with(x).check(l)
 			}
+			b.add(x, l)
 			if err != nil && n < len(c.inputs)-1 {
 				t.Errorf("%s: it stops at %q", c.name, c.inputs[:n+1])
 			}

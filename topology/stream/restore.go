@@ -145,9 +145,9 @@ func (w *worker) begin(ctx context.Context, c *changelogs, tasks []*task, all ma
 // compacted away, which would bring closed rows back.
 func stale(m table.Marker, s *span, now time.Time) string {
 	switch {
-	case m.TopicID == [16]byte{}:
+	case m.Next == 0 && m.Applied.IsZero():
 		return "" // nothing was ever written
-	case m.TopicID != s.id:
+	case m.TopicID != [16]byte{} && m.TopicID != s.id: // brokers before 2.8 give none
 		return "the changelog was made anew"
 	case m.Next > s.end:
 		return fmt.Sprintf("the changelog ends at %d, before %d where the state has come", s.end, m.Next)

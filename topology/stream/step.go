@@ -139,8 +139,8 @@ func (w *worker) step(x *transaction, in *input, r *row) error {
 	if in.record != nil {
 		if !in.handler.Shared { // what all keys share is of no order
 			r.frame.adopt(&t.Cause.Envelope, in.recordKey())
+			t.Cause.Envelope.CorrelationID = orElse(t.Cause.Envelope.CorrelationID, r.frame.Correlation)
 		}
-		t.Cause.Envelope.CorrelationID = orElse(t.Cause.Envelope.CorrelationID, r.frame.Correlation)
 		if in.outcome != "" {
 			r.frame.take(in.outcome, in.task.set.remember)
 		} else {
@@ -245,6 +245,9 @@ func (w *worker) absorb(x *transaction, in *input, r *row, out topology.Outputs)
 func (w *worker) intents(in *input, r *row, intents []topology.Intent) ([]startedIntent, error) {
 	var started []startedIntent
 	for _, i := range intents {
+		if in.handler.Shared {
+			return nil, fmt.Errorf("intent of %s: a row that all keys share has no key for the outcome to come back to", i.Effect)
+		}
 		e, known := in.task.set.effects[i.Effect]
 		if !known {
 			return nil, fmt.Errorf("set %q declares no effect %q", in.task.set.full, i.Effect)
@@ -262,7 +265,7 @@ func (w *worker) intents(in *input, r *row, intents []topology.Intent) ([]starte
 		}
 		made := intent{ID: id, Effect: i.Effect, Discriminator: i.Discriminator, Request: request, CauseID: in.turn.Cause.Envelope.ID, At: in.turn.Now.UnixMilli()}
 		r.frame.Intents = append(r.frame.Intents, made)
-		started = append(started, startedIntent{in.task, r.key, r.frame.envelope(), made})
+		started = append(started, startedIntent{in.task, r.key, r.frame.envelope(), made, r.frame.RecordKey})
 	}
 	return started, nil
 }
@@ -286,8 +289,11 @@ func (w *worker) message(x *transaction, in *input, r *row, inbox, key, typ stri
 	e.Region = orElse(e.Region, r.frame.Region)
 	e.ProductLine = orElse(e.ProductLine, r.frame.ProductLine)
 	e.Order = orElse(e.Order, r.frame.Order)
-	e.CorrelationID = orElse(e.CorrelationID, orElse(in.turn.Cause.Envelope.CorrelationID, r.frame.Correlation))
-	r.frame.Correlation = orElse(r.frame.Correlation, e.CorrelationID)
+	e.CorrelationID = orElse(e.CorrelationID, in.turn.Cause.Envelope.CorrelationID)
+	if !in.handler.Shared { // what all keys share is of no flow
+		e.CorrelationID = orElse(e.CorrelationID, r.frame.Correlation)
+		r.frame.Correlation = orElse(r.frame.Correlation, e.CorrelationID)
+	}
 	e.CausationID = orElse(e.CausationID, in.turn.Cause.Envelope.ID)
 	e.Traceparent = orElse(e.Traceparent, orElse(in.turn.Cause.Envelope.Traceparent, r.frame.Trace))
 	if inbox == "" {

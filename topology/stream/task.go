@@ -19,6 +19,7 @@ type task struct {
 	next  int64           // changelog offset after the last one committed
 	topic [16]byte
 	since time.Time // a due timer waits for its inputs since
+	told  time.Time // that it no longer does
 
 	missing []string       // keys of rows that the batch at hand waits for
 	waiting []*row         // the rows themselves

@@ -20,6 +20,7 @@ import (
 func (w *worker) fire(ctx context.Context, x *transaction) error {
 	horizon := w.config.Clock.Horizon()
 	fired := 0
+	w.unfired = false
 	for _, t := range w.inOrder() {
 		at, _, err := t.table.Next()
 		if err != nil {
@@ -49,6 +50,7 @@ func (w *worker) fire(ctx context.Context, x *transaction) error {
 			}
 			fired += n
 		}
+		w.unfired = w.unfired || fired >= w.limits.TimersAtOnce || x.bytes >= w.limits.TransactionBytes
 	}
 	return nil
 }
@@ -137,7 +139,7 @@ func (w *worker) ring(x *transaction, t *task, r *row, tm armed) error {
 	}
 	h := t.set.timers[tm.Name]
 	if h == nil {
-		w.log.Warn("a timer that no step is Due on any more is dropped", "timer", tm.Name, "key", r.key[1:])
+		w.buryTimer(x, t, r, tm, causeDefect, fmt.Errorf("no step of this version is Due on the timer %s: it is of another", tm.Name), 1)
 		return nil
 	}
 	at := time.UnixMilli(tm.At).UTC()
@@ -173,8 +175,8 @@ func (w *worker) ring(x *transaction, t *task, r *row, tm armed) error {
 		return err
 	}
 	w.buryTimer(x, t, r, tm, cause, err, 1)
-	w.breaker.count(cause == causeDefect, err)
-	return w.breaker.check(w.limits)
+	x.breaker.count(cause == causeDefect, err)
+	return w.breaker.with(x.breaker).check(w.limits)
 }
 
 // readUpTo is the latest deadline, at or after at, that may fire.
@@ -201,7 +203,10 @@ func (w *worker) readUpTo(ctx context.Context, t *task, at, horizon time.Time) (
 		t.since = time.Now()
 	}
 	if time.Since(t.since) > w.limits.HoldTimers {
-		w.log.Error("an input lags: timers no longer wait for it", "set", t.set.full, "partition", t.id.partition, "behind", w.lagging(t), "since", t.since)
+		if time.Since(t.told) > w.limits.HoldTimers {
+			t.told = time.Now()
+			w.log.Error("an input lags: timers no longer wait for it", "set", t.set.full, "partition", t.id.partition, "behind", w.lagging(t), "since", t.since)
+		}
 		return horizon, nil
 	}
 	return at.Add(-time.Nanosecond), nil
@@ -288,7 +293,7 @@ func (w *worker) setAlarm() error {
 			due = earliest(due, at)
 		}
 	}
-	if !w.config.Clock.Settled() && !due.IsZero() && !due.After(w.config.Clock.Horizon()) {
+	if !w.config.Clock.Settled() && !w.unfired && !due.IsZero() && !due.After(w.config.Clock.Horizon()) {
 		due = w.config.Clock.Now().Add(w.limits.EndSample) // it waits for its inputs
 	}
 	w.alarm.Set(due, leisure)

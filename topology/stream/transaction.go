@@ -25,6 +25,7 @@ type transaction struct {
 	suspects []inFlight // that are over once this is committed
 	buried   []inFlight // outcomes that are dead letters then
 	pinned   []*task    // of which nothing is changed, but something told
+	breaker  breaker
 	slab     slab
 }
 
@@ -45,6 +46,7 @@ type startedIntent struct {
 	key      string
 	envelope schemas.Envelope
 	intent   intent
+	answerTo string // key of the records that reach the row, where it is not the row's
 }
 
 // detached has texts and bytes of its own: the intent is kept until its call is over, and
@@ -54,7 +56,7 @@ func (s startedIntent) detached() startedIntent {
 	e, i := &s.envelope, &s.intent
 	for _, text := range []*string{
 		&e.Tenant, &e.Region, &e.ProductLine, &e.Order, &e.CorrelationID, &e.Traceparent,
-		&i.ID, &i.Effect, &i.Discriminator, &i.CauseID,
+		&i.ID, &i.Effect, &i.Discriminator, &i.CauseID, &s.answerTo,
 	} {
 		*text = strings.Clone(*text)
 	}

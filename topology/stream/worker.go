@@ -48,6 +48,7 @@ type worker struct {
 	effects  *effects
 	idle     time.Time // since when polled offsets wait for a commit
 	rested   time.Time // until when the next poll waits, if nothing is there for it
+	unfired  bool      // more timers were due than a transaction takes
 	batch    []input   // of the poll at hand; kept for the next one
 	key      []byte    // room for one
 
@@ -58,6 +59,7 @@ type worker struct {
 	askedAt   time.Time
 	cancel    context.CancelFunc // of the poll in progress
 	woken     bool
+	lost      bool   // the group's session is over: what it gave us may be another's
 	revoked   bool   // the session remembers a revocation, and would fail the next End
 	member    string // who this session was when the group first gave it tasks
 }
@@ -177,7 +179,7 @@ func (w *worker) connect(ctx context.Context) error {
 	w.balancer = newTaskBalancer(w.plan.topics(), w.warm, w.assigned)
 	w.tasks, w.seen, w.told, w.idle, w.rested = map[taskID]*task{}, 0, false, time.Time{}, time.Time{}
 	w.mu.Lock()
-	w.positions, w.sampled, w.sampledAt, w.revoked, w.member = map[partition]int64{}, map[partition]int64{}, time.Time{}, false, ""
+	w.positions, w.sampled, w.sampledAt, w.revoked, w.lost, w.member = map[partition]int64{}, map[partition]int64{}, time.Time{}, false, false, ""
 	l := w.limits
 	session, err := kgo.NewGroupTransactSession(w.config.client(w.name,
 		kgo.ConsumerGroup(w.config.topic(w.plan.service.Name)), kgo.ConsumeTopics(w.plan.inputs()...),
@@ -187,7 +189,7 @@ func (w *worker) connect(ctx context.Context) error {
 		kgo.FetchMaxBytes(l.FetchBytes), kgo.FetchMaxPartitionBytes(l.FetchPartitionBytes), kgo.MaxDecompressBatchBytes(l.BatchBytes),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), // stable offsets are kgo's only way
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.OnPartitionsAssigned(w.join), kgo.OnPartitionsRevoked(w.lose), kgo.OnPartitionsLost(w.lose),
+		kgo.OnPartitionsAssigned(w.join), kgo.OnPartitionsRevoked(w.lose), kgo.OnPartitionsLost(w.thrownOut),
 		kgo.AdjustFetchOffsetsFn(w.startAt), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 	)...)
 	if err == nil {
@@ -232,6 +234,14 @@ func (w *worker) lose(context.Context, *kgo.Client, map[string][]int32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.revoked = true
+}
+
+// thrownOut notes that the client has given up its session with the group, and claims
+// nothing when it joins again. Nobody says so to the balancer.
+func (w *worker) thrownOut(context.Context, *kgo.Client, map[string][]int32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lost = true
 }
 
 // reload drops what was staged and every task's memory, after an abort that is
@@ -433,7 +443,7 @@ func (w *worker) poll(ctx context.Context) kgo.Fetches {
 
 // reconcile makes the tasks those of the latest assignment.
 func (w *worker) reconcile(ctx context.Context) error {
-	owned, change := w.balancer.owned()
+	owned, left, change := w.balancer.taken(w.seen)
 	if change == w.seen {
 		return nil
 	}
@@ -441,7 +451,7 @@ func (w *worker) reconcile(ctx context.Context) error {
 		return errExpelled
 	}
 	for id, t := range w.tasks {
-		if !owned[id] {
+		if !owned[id] || left[id] {
 			w.effects.forget(t)
 			if err := t.table.Abandon(); err != nil {
 				return err

@@ -18,6 +18,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	writing map[string]chan struct{} // checkpoints that run, by task; closed at their end
+	opened  map[string]int           // how often each task was opened: who did last alone may write it
 
 	closing chan struct{}
 	aside   sync.WaitGroup
@@ -35,7 +36,7 @@ var ErrNone = errors.New("no state lies there")
 
 // Open opens or makes the database.
 func Open(c Config) (*Store, error) {
-	s := &Store{closing: make(chan struct{}), writing: map[string]chan struct{}{}}
+	s := &Store{closing: make(chan struct{}), writing: map[string]chan struct{}{}, opened: map[string]int{}}
 	if c.Memory {
 		s.disk = &inMemory{rows: map[string][]byte{}}
 		return s, nil
@@ -203,11 +204,18 @@ func (s *Store) get(key []byte) (value []byte, err error) {
 
 // checkpoint runs one of a task beside it. A database that is closed meanwhile waits
 // for it, and so does the next worker of this process that opens the task: else what
-// was committed before would be written over what is committed then.
-func (s *Store) checkpoint(name string, write func() error) (done chan error) {
+// was committed before would be written over what is committed then. For the same reason
+// whoever had the task before that worker writes nothing any more: what he has
+// committed is on the changelog, from which the other has restored it.
+func (s *Store) checkpoint(name string, opened int, write func() error) (done chan error) {
 	done = make(chan error, 1)
 	over := make(chan struct{})
 	s.mu.Lock()
+	if s.opened[name] != opened {
+		s.mu.Unlock()
+		done <- nil
+		return done
+	}
 	s.writing[name] = over
 	s.mu.Unlock()
 	s.aside.Go(func() {
@@ -221,12 +229,20 @@ func (s *Store) checkpoint(name string, write func() error) (done chan error) {
 	return done
 }
 
-// quiet waits until no checkpoint of a task runs.
-func (s *Store) quiet(name string) {
-	s.mu.Lock()
-	over := s.writing[name]
-	s.mu.Unlock()
-	if over != nil {
+// takeOver waits until no checkpoint of a task runs, and lets nobody begin one who opened
+// the task before.
+func (s *Store) takeOver(name string) (opened int) {
+	for {
+		s.mu.Lock()
+		over := s.writing[name]
+		if over == nil {
+			s.opened[name]++
+			opened = s.opened[name]
+		}
+		s.mu.Unlock()
+		if over == nil {
+			return opened
+		}
 		<-over
 	}
 }

@@ -576,7 +576,7 @@ func TestTaskIsHandedOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	started, goOn := make(chan struct{}), make(chan struct{})
-	done := store.checkpoint("test/0", func() error {
+	done := store.checkpoint("test/0", task.opened, func() error {
 		close(started)
 		<-goOn
 		return task.Checkpoint()
@@ -623,6 +623,57 @@ func TestNoneIsMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeStore(t, store)
+}
+
+// TestFormerOwner: a worker that was overtaken hands over what it has committed only
+// after another worker of the process has opened the task and gone on.
+func TestFormerOwner(t *testing.T) {
+	s, err := Open(Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeStore(t, s)
+	id := [16]byte{1}
+	put := func(task *Task, next int64, kv ...string) {
+		t.Helper()
+		var changes []Change
+		for i := 0; i < len(kv); i += 2 {
+			changes = append(changes, Change{Key: kv[i], Value: []byte(kv[i+1])})
+		}
+		if err := task.Commit(changes, Marker{TopicID: id, Next: next, Applied: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, _, err := s.Task("x/0")
+	check(err)
+	put(a, 1, "k", "0")
+	check(a.Checkpoint())
+
+	b, _, err := s.Task("x/0") // a was expelled; its transaction at 1 was committed, its memory does not know yet
+	check(err)
+	put(b, 2, "k", "1") // restored
+	put(b, 3, "k", "2") // its own
+	check(b.Checkpoint())
+
+	a.Limit(Limits{Pending: 1})
+	put(a, 2, "k", "1")
+	check(a.Abandon())
+
+	put(b, 4, "other", "1")
+	check(b.Checkpoint())
+
+	c, _, err := s.Task("x/0") // a start
+	check(err)
+	v, err := c.Get("k")
+	if err != nil || string(v) != "2" || c.Marker().Next != 4 {
+		t.Errorf("k is %q at marker %d, %v, want 2 at 4", v, c.Marker().Next, err)
+	}
 }
 
 // TestView: rows and places go to the disk together, and what was not flushed is not there.

@@ -14,6 +14,7 @@ import (
 type Task struct {
 	store  *Store
 	name   string
+	opened int // which opening of the task this is
 	limits Limits
 	marker Marker
 
@@ -56,7 +57,7 @@ func (s *Store) Task(name string) (t *Task, found bool, err error) {
 	t = &Task{store: s, name: name, limits: Limits{}.withDefaults(), pending: newLayer(), cache: cache{cells: map[string]*cell{}}}
 	t.known.Store(t.limits.Filter / 2)
 	t.added = newFilter(&t.known)
-	s.quiet(name)
+	t.opened = s.takeOver(name)
 	b, err := s.get(markerKey(name))
 	if err != nil {
 		return nil, false, err
@@ -288,7 +289,7 @@ func (t *Task) start() {
 		at.pending, at.flying = false, true
 		rows = append(rows, entry{t.key(rowSpace, at.key), at.value})
 	}
-	t.done = t.store.checkpoint(t.name, func() error { return t.write(rows, index, marks, to) })
+	t.done = t.store.checkpoint(t.name, t.opened, func() error { return t.write(rows, index, marks, to) })
 }
 
 // mark is an index entry as it lies on the disk.
