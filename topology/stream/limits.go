@@ -26,7 +26,7 @@ func (l *Limits) Named() []Limit {
 		{"transaction-age", "the transaction is committed", &l.TransactionAge},
 		{"commit-pause", "the next poll begins, though what comes meanwhile could still have gone into one transaction", &l.CommitPause},
 		{"timers-at-once", "timers that are due go into the next transaction", &l.TimersAtOnce},
-		{"fetch-bytes", "no more is fetched from a broker until what was is taken", &l.FetchBytes},
+		{"fetch-bytes", "no more is fetched from a broker until what was is taken; of what inflates to more than four times, less", &l.FetchBytes},
 		{"fetch-partition-bytes", "other partitions get their turn", &l.FetchPartitionBytes},
 		{"batch-bytes", "the batch is not taken: its partition stands, and the error names it, until it is deleted or the limit raised", &l.BatchBytes},
 		{"record-bytes", "a step that would write more makes its input a dead letter; an intake answers 413", &l.RecordBytes},

@@ -74,11 +74,8 @@ func (v *view) run(ctx context.Context, known *widths, ends map[string]map[int32
 	if err != nil {
 		return err
 	}
-	cl, err := kgo.NewClient(v.config.client(v.name+"."+v.config.Instance, append(v.reads(known, read),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(v.config.Limits.FetchWait),
-		kgo.FetchMaxBytes(v.config.Limits.FetchBytes), kgo.FetchMaxPartitionBytes(v.config.Limits.FetchPartitionBytes),
-		kgo.MaxDecompressBatchBytes(v.config.Limits.BatchBytes),
+	cl, err := kgo.NewClient(v.config.client(v.name+"."+v.config.Instance, append(append(v.reads(known, read), v.config.Limits.fetches()...),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
 	)...)...)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)

@@ -181,17 +181,16 @@ func (w *worker) connect(ctx context.Context) error {
 	w.mu.Lock()
 	w.positions, w.sampled, w.sampledAt, w.revoked, w.lost, w.member = map[partition]int64{}, map[partition]int64{}, time.Time{}, false, false, ""
 	l := w.limits
-	session, err := kgo.NewGroupTransactSession(w.config.client(w.name,
+	session, err := kgo.NewGroupTransactSession(w.config.client(w.name, append(l.fetches(),
 		kgo.ConsumerGroup(w.config.topic(w.plan.service.Name)), kgo.ConsumeTopics(w.plan.inputs()...),
 		kgo.TransactionalID(w.config.topic(w.name)), kgo.TransactionTimeout(l.TransactionTimeout),
 		kgo.Balancers(w.balancer), kgo.BlockRebalanceOnPoll(),
-		kgo.RebalanceTimeout(l.RebalanceTimeout), kgo.SessionTimeout(l.SessionTimeout), kgo.HeartbeatInterval(l.Heartbeat), kgo.FetchMaxWait(l.FetchWait),
-		kgo.FetchMaxBytes(l.FetchBytes), kgo.FetchMaxPartitionBytes(l.FetchPartitionBytes), kgo.MaxDecompressBatchBytes(l.BatchBytes),
+		kgo.RebalanceTimeout(l.RebalanceTimeout), kgo.SessionTimeout(l.SessionTimeout), kgo.HeartbeatInterval(l.Heartbeat),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), // stable offsets are kgo's only way
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.OnPartitionsAssigned(w.join), kgo.OnPartitionsRevoked(w.lose), kgo.OnPartitionsLost(w.thrownOut),
 		kgo.AdjustFetchOffsetsFn(w.startAt), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-	)...)
+	)...)...)
 	if err == nil {
 		w.session, w.adm = session, kadm.NewClient(session.Client())
 	}
