@@ -349,7 +349,7 @@ func (r *Rebuild) run(ctx context.Context, rt *RebuildTask, horizon time.Time, t
 	}
 	t := &task{
 		id: taskID{rt.set.name, rt.partition}, home: partitionKey(rt.partition, rt.set.width), set: rt.set, table: state,
-		rows: map[string]*row{},
+		rows: map[string]*row{}, spare: &r.worker.spare,
 	}
 	state.Limit(table.Limits{Cache: r.config.Limits.RowCacheBytes})
 	run := &rerun{worker: r.worker, clock: r.clock, task: t, x: &transaction{}, by: r.by}

@@ -94,7 +94,7 @@ func (w *worker) load(id taskID) (*task, error) {
 		return nil, err
 	}
 	return &task{
-		id: id, home: partitionKey(id.partition, s.width), set: s, table: state, rows: map[string]*row{},
+		id: id, home: partitionKey(id.partition, s.width), set: s, table: state, rows: map[string]*row{}, spare: &w.spare,
 		next: state.Marker().Next,
 	}, nil
 }

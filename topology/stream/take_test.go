@@ -97,7 +97,7 @@ func benched(b testing.TB, service topology.Service) *worker {
 		b.Fatal(err)
 	}
 	state.Limit(table.Limits{Cache: w.limits.RowCacheBytes, Pending: w.limits.CheckpointBytes})
-	t := &task{id: taskID{"", 0}, set: s, table: state, rows: map[string]*row{}}
+	t := &task{id: taskID{"", 0}, set: s, table: state, rows: map[string]*row{}, spare: &w.spare}
 	w.tasks = map[taskID]*task{t.id: t}
 	return w
 }

@@ -15,7 +15,7 @@ type task struct {
 	set   *set
 	table *table.Task
 	rows  map[string]*row // that the open transaction works on, by changelog key
-	spare []*row          // of transactions before, to be filled again
+	spare *spareRows      // of the worker's transactions before
 	next  int64           // changelog offset after the last one committed
 	topic [16]byte
 	since time.Time // a due timer waits for its inputs since
@@ -51,13 +51,9 @@ func (t *task) want(key string) *row {
 }
 
 func (t *task) blank(key string) *row {
-	if n := len(t.spare); n > 0 {
-		r := t.spare[n-1]
-		t.spare = t.spare[:n-1]
-		r.key = key
-		return r
-	}
-	return &row{key: key}
+	r := t.spare.take()
+	r.key = key
+	return r
 }
 
 // load reads the rows that are wanted and not there.
@@ -97,16 +93,33 @@ func (t *task) deadline(r *row) (time.Time, error) {
 // became of them.
 func (t *task) release() {
 	for _, r := range t.rows {
-		if len(t.spare) < spareRows {
-			*r = row{}
-			t.spare = append(t.spare, r)
-		}
+		t.spare.leave(r)
 	}
 	clear(t.rows)
 }
 
-// spareRows bounds the rows of a task that are kept to be filled again.
-const spareRows = 2 * batchInputs
+// spareRows are kept to be filled again, by the tasks of a worker.
+type spareRows struct{ rows []*row }
+
+// maxSpareRows bounds them.
+const maxSpareRows = 2 * batchInputs
+
+func (s *spareRows) take() *row {
+	n := len(s.rows)
+	if n == 0 {
+		return &row{}
+	}
+	r := s.rows[n-1]
+	s.rows = s.rows[:n-1]
+	return r
+}
+
+func (s *spareRows) leave(r *row) {
+	if len(s.rows) < maxSpareRows {
+		*r = row{}
+		s.rows = append(s.rows, r)
+	}
+}
 
 // begin notes a row's place in the index before its first change; it reports
 // whether this was the first.

@@ -50,6 +50,7 @@ type worker struct {
 	rested   time.Time // until when the next poll waits, if nothing is there for it
 	unfired  bool      // more timers were due than a transaction takes
 	batch    []input   // of the poll at hand; kept for the next one
+	spare    spareRows // of transactions before
 	key      []byte    // room for one
 
 	mu        sync.Mutex

@@ -15,8 +15,10 @@ type Task struct {
 	store  *Store
 	name   string
 	opened int // which opening of the task this is
-	limits Limits
-	marker Marker
+
+	abandoned chan struct{} // closed once nobody will use it any more
+	limits    Limits
+	marker    Marker
 
 	cache    cache
 	known    atomic.Int64           // bytes that each of the two filters may take
@@ -54,7 +56,7 @@ func (l *layer) size() int64   { return l.cached() + markOverhead*int64(len(l.ma
 
 // Task opens the state of a task. found is false if nothing of it lies on disk.
 func (s *Store) Task(name string) (t *Task, found bool, err error) {
-	t = &Task{store: s, name: name, limits: Limits{}.withDefaults(), pending: newLayer(), cache: cache{cells: map[string]*cell{}}}
+	t = &Task{store: s, name: name, limits: Limits{}.withDefaults(), pending: newLayer(), cache: cache{cells: map[string]*cell{}}, abandoned: make(chan struct{})}
 	t.known.Store(t.limits.Filter / 2)
 	t.added = newFilter(&t.known)
 	t.opened = s.takeOver(name)
@@ -70,7 +72,7 @@ func (s *Store) Task(name string) (t *Task, found bool, err error) {
 	}
 	t.index = index{task: t}
 	incarnation := t.marker.Incarnation // as it is now: a checkpoint or a wipe may move the marker before the count begins
-	s.background(func(closing <-chan struct{}) { t.countKeys(incarnation, closing) })
+	s.background(func(closing <-chan struct{}) { t.countKeys(incarnation, closing, t.abandoned) })
 	return t, true, nil
 }
 
@@ -104,12 +106,14 @@ func (t *Task) Wipe() error {
 
 // countKeys finds out which rows the disk has. Until it is done the disk is asked
 // for every row that is not in memory.
-func (t *Task) countKeys(incarnation uint64, closing <-chan struct{}) {
+func (t *Task) countKeys(incarnation uint64, closing, abandoned <-chan struct{}) {
 	found := newFilter(&t.known)
 	prefix := spaceKey(rowSpace, incarnation, "")
 	err := t.store.disk.scan(prefix, prefix, false, func(key, _ []byte) error {
 		select {
 		case <-closing:
+			return errClosing
+		case <-abandoned:
 			return errClosing
 		default:
 		}
@@ -364,6 +368,11 @@ func (t *Task) Checkpoint() error {
 // transaction, or when the task has gone to another worker. What is committed
 // comes back from the changelog. A checkpoint that has failed before is not told again.
 func (t *Task) Abandon() error {
+	select {
+	case <-t.abandoned:
+	default:
+		close(t.abandoned)
+	}
 	if t.done == nil {
 		return nil
 	}
