@@ -71,6 +71,18 @@ func ownership() []mutant {
 		{1, "the member's name and the assignment at the commit", "TestRejoinInTransaction/the other stays", "", []edit{noMemberAtCommit, noOwnerAtCommit}},
 		{1, "the assignment at the commit", "TestRejoinInTransaction|TestRevokedTwice|TestRebalanceInTransaction|TestZombie",
 			"the session fails an End after a revocation; who was expelled has another name", []edit{noOwnerAtCommit, noOwnerAtBegin}},
+		{1, "the member's name at a commit of offsets alone", "TestRejoinInIdleTurn", "", []edit{
+			{"commit.go", "w.end(kgo.PreTxnCommitFnContext(ctx, w.assert(&transaction{})))", "w.end(ctx)"},
+		}},
+		{1, "the end of a session that the group has lost", "TestLostAndGoesOn", "", []edit{
+			{"commit.go", "\tif lost {\n\t\treturn false, errExpelled\n\t}\n", "\t_ = lost\n"},
+		}},
+		{1, "the tasks that were another's between two turns", "TestTakenAndGivenBack", "", []edit{
+			{"worker.go", "if !owned[id] || left[id] {", "if _ = left; !owned[id] {"},
+		}},
+		{1, "who has opened a task last, and alone writes it", "TestOvertakenBeforeMemoryKnows", "", []edit{
+			{"../table/store.go", "if s.opened[name] != opened {", "if false {"},
+		}},
 	}
 }
 

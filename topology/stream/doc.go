@@ -17,7 +17,8 @@
 //
 // Each is a way in which data was lost or doubled before it was there:
 //
-//  1. ownership is what the balancer was last told, and is asserted in the commit
+//  1. ownership is what the balancer was last told, in a session that is not lost, and is
+//     asserted in the commit; what was another's between two turns is opened anew
 //  2. anything but (true, nil) from End rebuilds the session
 //  3. a failed produce aborts: by itself it would not stop the commit
 //  4. every polled record is processed, parked or dead-lettered, or nothing is

@@ -5,7 +5,8 @@
 // committed; it is pinned in memory until a checkpoint, in the background and
 // sorted by key, has written it to the database, synced it, and then, last, moved
 // the marker. So the disk is never ahead of Kafka and never torn: after a crash a
-// restart reads the changelog from the marker on.
+// restart reads the changelog from the marker on. Who opened a task last alone writes it:
+// a worker that was overtaken by another of its process may still hold it.
 //
 // One database a process, Pebble (topology/decisions/0010-pebble.md); a task's keys
 // lie together, under the number of its incarnation. Wiping a task is a new
