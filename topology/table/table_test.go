@@ -529,7 +529,7 @@ func TestDeletedAndMadeAnew(t *testing.T) {
 	task.start()
 	err := <-task.done
 	task.countKeys(task.marker.Incarnation, nil, nil) // now, when it is off the disk
-	commit([]byte("2"))                          // before it is noted that the checkpoint has ended
+	commit([]byte("2"))                               // before it is noted that the checkpoint has ended
 	task.done <- err
 	if err := task.Checkpoint(); err != nil {
 		t.Fatal(err)
