@@ -392,14 +392,15 @@ type View struct {
 	Handlers []ViewHandler
 	// Keep, if set, is handed the place for the view's rows before anything is read. They
 	// lie on the process's disk and outlive it: a restart reads on from where they reach.
-	// Without, the view keeps by itself what it has, in memory, and reads all anew.
+	// Without, the view keeps by itself what it has, in memory, and reads all anew. None of
+	// its topics may be compacted: it would miss what is deleted while it is away.
 	Keep   func(Rows)
 	Format string // of its rows: with another, or with other events, all is read anew
 }
 
 // Rows are what a view keeps. Its handlers put and delete, from one goroutine; a row is
 // there once the records that were read with its own are dealt with, and until the topic
-// lets go of the record that put it. Get and Scan are for anyone.
+// lets go of the record that put it last. Get and Scan are for anyone.
 type Rows interface {
 	// Put keeps a row. The caller must not change value afterwards.
 	Put(key string, value []byte)

@@ -87,6 +87,12 @@ type adjust struct {
 }
 
 func onAdjust(s *Stock, e adjust, t *topology.Turn) error {
+	switch known, uncertain := s.took(Change{t.Cause.Envelope.ID, t.Now.UnixMilli()}); {
+	case known:
+		return topology.Drop("taken in before")
+	case uncertain:
+		return topology.Poison("the adjustment is of %s, from when it is not known any more what was taken in: it may be a repeat; send a count (SET) of now instead", t.Now.UTC().Format(time.RFC3339))
+	}
 	before := s.node(e.Node).OnHand
 	onHand := e.Quantity
 	switch e.Mode {
@@ -98,12 +104,6 @@ func onAdjust(s *Stock, e adjust, t *topology.Turn) error {
 	}
 	if onHand < 0 {
 		return topology.Poison("node %s would have %d units of %s", e.Node, onHand, e.SKU)
-	}
-	switch known, uncertain := s.took(Change{t.Cause.Envelope.ID, t.Now.UnixMilli()}); {
-	case known:
-		return topology.Drop("taken in before")
-	case uncertain:
-		return topology.Poison("the adjustment is of %s, from when it is not known any more what was taken in: it may be a repeat; send a count (SET) of now instead", t.Now.UTC().Format(time.RFC3339))
 	}
 	lost := s.count(e.Node, onHand)
 	s.sorted()

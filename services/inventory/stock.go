@@ -28,18 +28,21 @@ const (
 	maxOpen     = 4000               // reservations that are held or wait
 	maxChanges  = 1000               // adjustments that are remembered
 	changesKept = 64                 // of them, however old
-	repeatedFor = 7 * 24 * time.Hour // after which others are forgotten
+	repeatedFor = 7 * 24 * time.Hour // before the one that comes, after which others are forgotten
 )
 
 // took notes an adjustment. It is known if it was taken in before; of one that is as old as
 // what is forgotten nobody can say that.
 func (s *Stock) took(c Change) (known, uncertain bool) {
-	at, known := slices.BinarySearchFunc(s.Changes, c, func(had, c Change) int { return cmp.Or(cmp.Compare(had.At, c.At), cmp.Compare(had.ID, c.ID)) })
-	if known || s.Forgotten > 0 && c.At <= s.Forgotten {
-		return known, !known
+	if slices.ContainsFunc(s.Changes, func(had Change) bool { return had.ID == c.ID }) {
+		return true, false
 	}
+	if s.Forgotten > 0 && c.At <= s.Forgotten {
+		return false, true
+	}
+	at, _ := slices.BinarySearchFunc(s.Changes, c, func(had, c Change) int { return cmp.Or(cmp.Compare(had.At, c.At), cmp.Compare(had.ID, c.ID)) })
 	s.Changes = slices.Insert(s.Changes, at, c)
-	for n := len(s.Changes); n > maxChanges || n > changesKept && s.Changes[0].At < s.Changes[n-1].At-repeatedFor.Milliseconds(); n = len(s.Changes) {
+	for n := len(s.Changes); n > maxChanges || n > changesKept && s.Changes[0].At < c.At-repeatedFor.Milliseconds(); n = len(s.Changes) {
 		s.Forgotten = max(s.Forgotten, s.Changes[0].At)
 		s.Changes = slices.Delete(s.Changes, 0, 1)
 	}

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -306,6 +307,36 @@ func TestRepeatedDelivery(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestRepeatedRemoval: a repeat that would leave less than nothing is a repeat all the same.
+func TestRepeatedRemoval(t *testing.T) {
+	var s Stock
+	adjusted := func(id string, quantity int32, mode string) error {
+		turn := topology.Turn{Now: time.UnixMilli(1), Cause: topology.Cause{Envelope: schemas.Envelope{ID: id}}}
+		return onAdjust(&s, adjust{SKU: "s", Node: "n", Quantity: quantity, Mode: mode}, &turn)
+	}
+	if err := errors.Join(adjusted("1", 5, "SET"), adjusted("2", -5, "ADD")); err != nil {
+		t.Fatal(err)
+	}
+	if err := adjusted("2", -5, "ADD"); !topology.Dropped(err) {
+		t.Errorf("the repeat: %v", err)
+	}
+}
+
+// TestClocksAhead: adjustments of a warehouse whose clock is a year ahead make none of today
+// uncertain, nor those of one report.
+func TestClocksAhead(t *testing.T) {
+	var s Stock
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for n := range 2 * changesKept {
+		s.took(Change{fmt.Sprint("ahead", n), now.AddDate(1, 0, 0).UnixMilli()})
+	}
+	for n := range 300 {
+		if _, uncertain := s.took(Change{fmt.Sprint(n), now.Add(time.Duration(n/3) * time.Minute).UnixMilli()}); uncertain {
+			t.Fatalf("adjustment %d is uncertain", n)
+		}
+	}
 }
 
 // TestOneBadClock: an adjustment of the far future makes none of today uncertain.

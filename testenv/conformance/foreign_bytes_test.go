@@ -158,6 +158,7 @@ func TestHugeRecords(t *testing.T) {
 		if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
+		b.clock.Published(r.Topic, r.Partition, r.Offset+1)
 	}
 	b.publish("after")
 	b.settle()

@@ -266,7 +266,7 @@ func TestLostAndGoesOn(t *testing.T) {
 	case <-offsets.arrived: // it commits what is not its own any more
 	case <-time.After(10 * aWhile):
 	}
-	<-time.After(aWhile)
+	<-time.After(4 * aWhile)
 	syncing.open()
 	<-done
 	a.end()

@@ -1,14 +1,19 @@
 package conformance
 
 import (
+	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"troupe/topology"
+	"troupe/topology/stream"
+	"troupe/topology/table"
 )
 
 // watching keeps a row for each order that is placed.
@@ -78,6 +83,66 @@ func TestKeptView(t *testing.T) {
 	again := &watching{}
 	b.start("a", again.service("2"))
 	b.until("the new topic's alone are there", func() bool { return again.orders(t) == "web-9" })
+}
+
+// TestTrimmedView: what a topic has let go of never comes, and nobody waits for it.
+func TestTrimmedView(t *testing.T) {
+	b := newBench(t)
+	first := &watching{}
+	i := b.start("a", first.service("1"))
+	b.publish("web-1")
+	b.until("it is seen", func() bool { return first.orders(t) == "web-1" })
+	i.end()
+	b.publish("web-1")
+	b.publish("web-2")
+	ends, err := b.adm.ListEndOffsets(t.Context(), b.prefix+"orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.adm.DeleteRecords(t.Context(), ends.Offsets()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "another"} {
+		w := &watching{}
+		await(t, b.start(name, w.service("1")).runner.Ready(), name+" is ready")
+	}
+}
+
+// TestViewOfATopicThatIsAway: what was kept of it is not lost for that, and nobody is told
+// that nothing is there.
+func TestViewOfATopicThatIsAway(t *testing.T) {
+	b := newBench(t)
+	w := &watching{}
+	i := b.start("a", w.service("1"))
+	b.publish("web-1")
+	b.until("it is seen", func() bool { return w.orders(t) == "web-1" })
+	i.end()
+	if _, err := b.adm.DeleteTopics(t.Context(), b.prefix+"orders"); err != nil {
+		t.Fatal(err)
+	}
+	store, err := table.Open(table.Config{Dir: b.dirs["a"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	c := stream.Config{
+		Brokers: b.brokers, Prefix: b.prefix, Options: b.options, Instance: "a", Estate: b.estate, Wire: b.wire, Clock: b.clock, Store: store,
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: stream.NewMetrics(prometheus.NewRegistry()), Limits: b.limits,
+	}
+	b.until("the topic is gone", func() bool {
+		topics, err := b.adm.ListTopics(t.Context(), b.prefix+"orders")
+		return err == nil && topics.Error() != nil
+	})
+	if _, err := stream.New(t.Context(), c, []topology.Service{w.service("1")}); err == nil || !strings.Contains(err.Error(), "which is not there") {
+		t.Errorf("it starts: %v", err)
+	}
+	if kept := w.orders(t); kept != "web-1" {
+		t.Errorf("%q is kept", kept)
+	}
 }
 
 // remake deletes a topic and makes it anew.

@@ -86,7 +86,7 @@ func (l *lab) judge(ctx context.Context, m mutant) (v verdict, err error) {
 func (l *lab) build(ctx context.Context, name string, files map[string]string) (binary string, err error) {
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
 	for file, text := range files {
-		changed := filepath.Join(l.dir, name+"-"+file)
+		changed := filepath.Join(l.dir, name+"-"+filepath.Base(file))
 		if err := os.WriteFile(changed, []byte(text), 0o600); err != nil {
 			return "", err
 		}

@@ -75,7 +75,7 @@ func ownership() []mutant {
 			{"commit.go", "w.end(kgo.PreTxnCommitFnContext(ctx, w.assert(&transaction{})))", "w.end(ctx)"},
 		}},
 		{1, "the end of a session that the group has lost", "TestLostAndGoesOn", "", []edit{
-			{"commit.go", "\tif lost {\n\t\treturn false, errExpelled\n\t}\n", "\t_ = lost\n"},
+			{"worker.go", "kgo.OnPartitionsLost(w.thrownOut)", "kgo.OnPartitionsLost(w.lose)"},
 		}},
 		{1, "the tasks that were another's between two turns", "TestTakenAndGivenBack", "", []edit{
 			{"worker.go", "if !owned[id] || left[id] {", "if _ = left; !owned[id] {"},

@@ -172,24 +172,33 @@ func knows(ctx context.Context, b *kgo.Broker, topics []string) bool {
 // endsOf asks for the end of every partition of some topics. Of those alone: on a
 // broker that others use topics come and go, and one that goes is an error.
 func endsOf(ctx context.Context, adm *kadm.Client, topics []string) (map[string]map[int32]int64, error) {
-	ends := map[string]map[int32]int64{}
+	return offsetsOf(ctx, "end", adm.ListEndOffsets, topics)
+}
+
+// startsOf are where topics begin now.
+func startsOf(ctx context.Context, adm *kadm.Client, topics []string) (map[string]map[int32]int64, error) {
+	return offsetsOf(ctx, "start", adm.ListStartOffsets, topics)
+}
+
+func offsetsOf(ctx context.Context, which string, ask func(context.Context, ...string) (kadm.ListedOffsets, error), topics []string) (map[string]map[int32]int64, error) {
+	offsets := map[string]map[int32]int64{}
 	if len(topics) == 0 {
-		return ends, nil
+		return offsets, nil
 	}
-	list, err := adm.ListEndOffsets(ctx, topics...)
+	list, err := ask(ctx, topics...)
 	if err == nil {
 		err = list.Error()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list end offsets: %w", err)
+		return nil, fmt.Errorf("list %s offsets: %w", which, err)
 	}
 	list.Each(func(o kadm.ListedOffset) {
-		if ends[o.Topic] == nil {
-			ends[o.Topic] = map[int32]int64{}
+		if offsets[o.Topic] == nil {
+			offsets[o.Topic] = map[int32]int64{}
 		}
-		ends[o.Topic][o.Partition] = o.Offset
+		offsets[o.Topic][o.Partition] = o.Offset
 	})
-	return ends, nil
+	return offsets, nil
 }
 
 // measure asks for the partitions of what the plans use, and refuses a set that

@@ -236,12 +236,9 @@ func (w *worker) aborted(ctx context.Context) bool {
 // is polled again, from what is committed.
 func (w *worker) forgive(ctx context.Context) (again bool, err error) {
 	w.mu.Lock()
-	revoked, lost := w.revoked, w.lost
+	revoked := w.revoked
 	w.revoked = false
 	w.mu.Unlock()
-	if lost {
-		return false, errExpelled
-	}
 	if !revoked {
 		return false, nil
 	}

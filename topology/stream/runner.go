@@ -28,6 +28,7 @@ type Runner struct {
 	hangar  *hangar
 	workers []*worker
 	ends    map[string]map[int32]int64
+	starts  map[string]map[int32]int64 // of what views read
 
 	mu      sync.Mutex
 	waiting map[string]bool // workers and views that are not ready
@@ -83,6 +84,9 @@ func (r *Runner) connect(ctx context.Context) error {
 	if r.ends, err = endsOf(ctx, kadm.NewClient(cl), r.reads()); err != nil {
 		return err
 	}
+	if err := r.lookBehind(ctx, kadm.NewClient(cl)); err != nil {
+		return err
+	}
 	wire := framer{wire: c.Wire, prefix: c.Prefix, widths: r.widths}
 	if r.outbox, err = newOutbox(c, wire); err != nil {
 		return err
@@ -111,6 +115,25 @@ func (r *Runner) connect(ctx context.Context) error {
 	}
 	r.raiseTide()
 	return nil
+}
+
+// lookBehind finds where the topics of views begin, and refuses a view of which a topic is
+// not there any more: the broker may not say so at the moment, and what is kept of it must
+// not be lost for that.
+func (r *Runner) lookBehind(ctx context.Context, adm *kadm.Client) (err error) {
+	topics := map[string]bool{}
+	for _, v := range r.views {
+		if err := v.stands(r.widths); err != nil {
+			return err
+		}
+		for _, t := range v.topics {
+			if r.widths.n[t] > 0 {
+				topics[t] = true
+			}
+		}
+	}
+	r.starts, err = startsOf(ctx, adm, slices.Sorted(maps.Keys(topics)))
+	return err
 }
 
 // reads lists the topics that somebody here reads, as far as they exist.
@@ -234,7 +257,7 @@ func (r *Runner) Run(ctx context.Context) error {
 
 func (r *Runner) supervise(ctx context.Context, v *view) error {
 	for ctx.Err() == nil {
-		if err := v.run(ctx, r.widths, r.ends, func() { r.set(v.name, true) }); err != nil && ctx.Err() == nil {
+		if err := v.run(ctx, r.widths, r.starts, r.ends, func() { r.set(v.name, true) }); err != nil && ctx.Err() == nil {
 			r.config.Log.Warn("a view is read again", "view", v.name, "error", err)
 			select {
 			case <-ctx.Done():

@@ -57,6 +57,11 @@ func newView(c Config, service string, spec topology.View) (*view, error) {
 	if spec.Keep == nil {
 		return v, nil
 	}
+	for t, kept := range v.kept {
+		if kept == 0 {
+			return nil, fmt.Errorf("view %s keeps rows of %s, which is compacted: it would miss what is deleted while it is away", spec.Name, t)
+		}
+	}
 	events := slices.Sorted(maps.Keys(v.handlers))
 	rows, err := c.Store.View(c.topic(v.name), strings.Join(append(events, spec.Format), " "))
 	if err != nil {
@@ -69,7 +74,7 @@ func newView(c Config, service string, spec topology.View) (*view, error) {
 
 // run reads until ctx is done. ready is called once the view has reached the
 // ends that the topics had when it began.
-func (v *view) run(ctx context.Context, known *widths, ends map[string]map[int32]int64, ready func()) error {
+func (v *view) run(ctx context.Context, known *widths, starts, ends map[string]map[int32]int64, ready func()) error {
 	read, err := v.places(known)
 	if err != nil {
 		return err
@@ -84,13 +89,13 @@ func (v *view) run(ctx context.Context, known *widths, ends map[string]map[int32
 	left := map[partition]int64{}
 	for _, t := range v.topics {
 		for n, end := range ends[t] {
-			if p := (partition{t, n}); end > read[p] {
+			p := partition{t, n}
+			from := max(read[p], starts[t][n]) // what a topic has let go of never comes
+			if end > from {
 				left[p] = end
 			}
+			v.config.Clock.Tide().Position(v.name, t, n, from)
 		}
-	}
-	for p, next := range read {
-		v.config.Clock.Tide().Position(v.name, p.topic, p.n, next)
 	}
 	told := false
 	for ctx.Err() == nil {
@@ -172,6 +177,23 @@ func (v *view) expire() error {
 	return err
 }
 
+// stands refuses a view whose rows are of a topic that is not there.
+func (v *view) stands(known *widths) error {
+	if v.rows == nil {
+		return nil
+	}
+	places, err := v.rows.Places()
+	if err != nil {
+		return err
+	}
+	for _, p := range places {
+		if known.n[p.Topic] == 0 {
+			return fmt.Errorf("%s has rows of topic %s, which is not there: start it again once it is, or delete the state directory to read all anew", v.name, p.Topic)
+		}
+	}
+	return nil
+}
+
 // places is up to where each partition is in the view's rows. A topic that was made anew
 // under its name has other records: then all is.
 func (v *view) places(known *widths) (map[partition]int64, error) {
@@ -184,7 +206,7 @@ func (v *view) places(known *widths) (map[partition]int64, error) {
 		return nil, err
 	}
 	for _, p := range places {
-		if p.TopicID != known.ids[p.Topic] {
+		if id, there := known.ids[p.Topic]; there && id != p.TopicID {
 			v.config.Log.Warn("a topic was made anew: a view is read from the start", "view", v.name, "topic", p.Topic)
 			return map[partition]int64{}, v.rows.Wipe()
 		}
@@ -227,7 +249,7 @@ func (v *view) see(ctx context.Context, r *kgo.Record) error {
 	ends := v.flight.hangar.ends(f)
 	if ends >= v.config.Limits.QuarantineAfter {
 		v.metrics.undecodable(v.name)
-		v.config.Log.Error("a view goes on without a record: the process ended while it was read", "view", v.name, "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "times", ends)
+		v.config.Log.Error("a view goes on without a record: the process ended while it was read"+v.stays(), "view", v.name, "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "times", ends)
 		return nil
 	}
 	err := v.take(ctx, r, f)
@@ -283,6 +305,14 @@ func (v *view) take(ctx context.Context, r *kgo.Record, what inFlight) error {
 	}
 }
 
+// stays says what a record that was left out means for a view that is not read anew.
+func (v *view) stays() string {
+	if v.rows == nil {
+		return ""
+	}
+	return "; it stays without it until the state directory is deleted, or its format is another"
+}
+
 // until is when a record's topic lets go of it; zero for never.
 func (v *view) until(r *kgo.Record) time.Time {
 	if kept := v.kept[r.Topic]; kept > 0 {
@@ -297,7 +327,10 @@ func (v *view) apply(h *viewHandler, message any, origin topology.Cause) {
 	defer func() {
 		if p := recover(); p != nil {
 			v.metrics.undecodable(v.name)
-			v.config.Log.Error("a view panics and goes on without a record", "view", v.name, "topic", origin.Topic, "partition", origin.Partition, "offset", origin.Offset, "panic", p, "at", firstFrames(debug.Stack()))
+			if v.rows != nil {
+				v.rows.Undo()
+			}
+			v.config.Log.Error("a view panics and goes on without a record"+v.stays(), "view", v.name, "topic", origin.Topic, "partition", origin.Partition, "offset", origin.Offset, "panic", p, "at", firstFrames(debug.Stack()))
 		}
 	}()
 	h.Apply(message, origin)

@@ -156,7 +156,9 @@ func (w *worker) serve(ctx context.Context) (err error) {
 		for _, t := range w.tasks {
 			var terr error
 			if clean {
-				if terr = t.table.Checkpoint(); terr != nil {
+				if terr = t.table.Checkpoint(); errors.Is(terr, table.ErrOvertaken) {
+					terr = nil // whoever has it writes it
+				} else if terr != nil {
 					terr = fmt.Errorf("%w: %w", errNotKept, terr)
 				}
 			} else {
@@ -242,6 +244,12 @@ func (w *worker) thrownOut(context.Context, *kgo.Client, map[string][]int32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lost = true
+}
+
+func (w *worker) isLost() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lost
 }
 
 // reload drops what was staged and every task's memory, after an abort that is
@@ -348,8 +356,11 @@ func (w *worker) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	owned, _ := w.balancer.owned()
 	for p, at := range moved {
-		w.dealtWith(p, at)
+		if owned[w.taskOf(p)] { // else it is another's, who moves it on
+			w.dealtWith(p, at)
+		}
 	}
 	if err := w.effects.refill(); err != nil {
 		return err
@@ -422,6 +433,8 @@ func (w *worker) pollSize(x *transaction) int {
 // known: until its tasks are restored, nobody knows what is due in them.
 func (w *worker) assigned() {
 	w.ready(false)
+	owned, _ := w.balancer.owned()
+	w.leave(owned) // also what comes back before the worker looks
 	w.wake()
 }
 
@@ -443,6 +456,9 @@ func (w *worker) poll(ctx context.Context) kgo.Fetches {
 
 // reconcile makes the tasks those of the latest assignment.
 func (w *worker) reconcile(ctx context.Context) error {
+	if w.isLost() {
+		return errExpelled
+	}
 	owned, left, change := w.balancer.taken(w.seen)
 	if change == w.seen {
 		return nil
@@ -491,8 +507,10 @@ func (w *worker) reconcile(ctx context.Context) error {
 func (w *worker) leave(owned map[taskID]bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	maps.DeleteFunc(w.positions, func(p partition, _ int64) bool { return !owned[taskID{w.plan.bySrc[p.topic].name, p.n}] })
+	maps.DeleteFunc(w.positions, func(p partition, _ int64) bool { return !owned[w.taskOf(p)] })
 }
+
+func (w *worker) taskOf(p partition) taskID { return taskID{w.plan.bySrc[p.topic].name, p.n} }
 
 // share is what each of so many tasks may keep in memory.
 func (w *worker) share(tasks int) table.Limits {

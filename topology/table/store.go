@@ -80,6 +80,9 @@ func (s *Store) background(do func(closing <-chan struct{})) {
 	s.aside.Go(func() { do(s.closing) })
 }
 
+// ErrOvertaken says that a task was opened by somebody else since.
+var ErrOvertaken = errors.New("another worker has opened the task since")
+
 // errClosing ends what runs in the background.
 var errClosing = errors.New("the database is being closed")
 
@@ -213,7 +216,7 @@ func (s *Store) checkpoint(name string, opened int, write func() error) (done ch
 	s.mu.Lock()
 	if s.opened[name] != opened {
 		s.mu.Unlock()
-		done <- nil
+		done <- ErrOvertaken
 		return done
 	}
 	s.writing[name] = over
@@ -227,6 +230,12 @@ func (s *Store) checkpoint(name string, opened int, write func() error) (done ch
 		done <- err
 	})
 	return done
+}
+
+func (s *Store) isLatest(name string, opened int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opened[name] == opened
 }
 
 // takeOver waits until no checkpoint of a task runs, and lets nobody begin one who opened

@@ -676,6 +676,49 @@ func TestFormerOwner(t *testing.T) {
 	}
 }
 
+// TestOvertaken: whoever had a task before the one that opened it last neither writes nor
+// wipes it, and is told so: what he goes on to commit would be on the changelog alone.
+func TestOvertaken(t *testing.T) {
+	s, err := Open(Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeStore(t, s)
+	open := func() *Task {
+		t.Helper()
+		task, _, err := s.Task("x/0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return task
+	}
+	put := func(task *Task, value string, next int64) {
+		t.Helper()
+		if err := task.Commit([]Change{{Key: "k", Value: []byte(value)}}, Marker{Next: next, Applied: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := open()
+	put(a, "1", 1)
+	if err := a.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	b := open()
+	put(a, "2", 2)
+	if err := a.Checkpoint(); !errors.Is(err, ErrOvertaken) {
+		t.Errorf("its checkpoint: %v", err)
+	}
+	if err := a.Wipe(); !errors.Is(err, ErrOvertaken) {
+		t.Errorf("its wipe: %v", err)
+	}
+	if err := a.Commit(nil, Marker{Next: 3}); !errors.Is(err, ErrOvertaken) {
+		t.Errorf("it goes on: %v", err)
+	}
+	if v, err := b.Get("k"); err != nil || string(v) != "1" {
+		t.Errorf("the other has %q, %v", v, err)
+	}
+}
+
 // TestView: rows and places go to the disk together, and what was not flushed is not there.
 func TestView(t *testing.T) {
 	for name, c := range map[string]Config{"disk": {Dir: t.TempDir()}, "memory": {Memory: true}} {

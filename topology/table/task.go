@@ -2,6 +2,7 @@ package table
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -85,6 +86,9 @@ func (t *Task) Marker() Marker { return t.marker }
 func (t *Task) Wipe() error {
 	if err := t.settle(true); err != nil {
 		return err
+	}
+	if !t.store.isLatest(t.name, t.opened) {
+		return ErrOvertaken
 	}
 	inc, err := t.store.incarnation()
 	if err != nil {
@@ -376,7 +380,10 @@ func (t *Task) Abandon() error {
 	if t.done == nil {
 		return nil
 	}
-	return t.settle(true)
+	if err := t.settle(true); !errors.Is(err, ErrOvertaken) {
+		return err
+	}
+	return nil
 }
 
 // Each calls f with every committed row; rows that are in memory come first. The

@@ -15,6 +15,7 @@ type View struct {
 	prefix []byte
 	until  time.Time
 	staged []entry
+	before int // of staged, what was put before the latest Until
 }
 
 // Place is up to where a partition was read, and of which topic by that name.
@@ -55,7 +56,7 @@ func (s *Store) View(name, format string) (*View, error) {
 
 // Wipe forgets all rows and places.
 func (v *View) Wipe() error {
-	v.staged = nil
+	v.staged, v.before = nil, 0
 	return v.store.disk.drop(v.prefix)
 }
 
@@ -66,7 +67,10 @@ func (v *View) key(space byte, key string) []byte {
 
 // Until says how long what is put from now on is kept: to within an hour behind t; zero
 // for as long as the view.
-func (v *View) Until(t time.Time) { v.until = t }
+func (v *View) Until(t time.Time) { v.until, v.before = t, len(v.staged) }
+
+// Undo forgets what was put since the latest Until.
+func (v *View) Undo() { v.staged = v.staged[:v.before] }
 
 // Put keeps a row, from the next flush on. The caller must not change value afterwards.
 func (v *View) Put(key string, value []byte) {
@@ -111,7 +115,7 @@ func (v *View) Scan(prefix string, f func(key string, value []byte) error) error
 // Places lists up to where each partition was read. What was put and not flushed is
 // forgotten with it: whoever asks begins to read there.
 func (v *View) Places() ([]Place, error) {
-	v.staged = nil
+	v.staged, v.before = nil, 0
 	var places []Place
 	prefix := v.key(placeSpace, "")
 	err := v.store.disk.scan(prefix, prefix, true, func(key, value []byte) error {
@@ -127,7 +131,7 @@ func (v *View) Places() ([]Place, error) {
 // Flush writes what was put, and up to where that was read.
 func (v *View) Flush(places []Place) error {
 	staged := v.staged
-	v.staged = nil
+	v.staged, v.before = nil, 0
 	for _, p := range places {
 		at := binary.BigEndian.AppendUint64(append([]byte{}, p.TopicID[:]...), uint64(p.Next))
 		staged = append(staged, entry{v.key(placeSpace, string(binary.BigEndian.AppendUint32(nil, uint32(p.Partition)))+p.Topic), at})
