@@ -23,6 +23,7 @@ type Report struct {
 	OrdersCancelled      int              `json:"orders_cancelled"`
 	Invoices             int              `json:"invoices"`
 	Mails                int              `json:"mails"`
+	MailsUnknown         int              `json:"mails_unknown"`   // on their way when a process ended: not sent again
 	Mismatches           map[string]int   `json:"mismatches"`      // code → orders that ever opened it
 	MismatchesOpen       map[string]int   `json:"mismatches_open"` // code → orders
 	MoneyAtRisk          map[string]int64 `json:"money_at_risk"`   // code → of what is open
@@ -71,6 +72,7 @@ var reads = map[string]struct {
 	"MismatchChanged":     {[]string{"mismatchId", "code", "atRisk"}, (*Tally).mismatch},
 	"MismatchCleared":     {[]string{"mismatchId"}, (*Tally).settled},
 	"MismatchAccepted":    {[]string{"mismatchId"}, (*Tally).settled},
+	"NotificationUnknown": {[]string{"messageId"}, func(t *Tally, _ schemas.Envelope, f map[string]any) { t.unknown[text(f["messageId"])] = true }},
 	"ExceptionRaised":     {[]string{"exceptionId", "service", "topic", "partition", "offset", "cause", "detail"}, (*Tally).raised},
 }
 
@@ -81,6 +83,7 @@ type Tally struct {
 	events     int
 	orders     map[string]*order
 	invoices   map[string]bool
+	unknown    map[string]bool // mails
 	phases     map[string]string
 	open       map[string]difference
 	exceptions map[string]string // ID → in words
@@ -107,7 +110,7 @@ type difference struct {
 // New makes an empty tally.
 func New(wire *schemas.Wire) (*Tally, error) {
 	t := &Tally{
-		wire: wire, readers: map[string]*schemas.FieldReader{}, orders: map[string]*order{}, invoices: map[string]bool{},
+		wire: wire, readers: map[string]*schemas.FieldReader{}, orders: map[string]*order{}, invoices: map[string]bool{}, unknown: map[string]bool{},
 		phases: map[string]string{}, open: map[string]difference{}, exceptions: map[string]string{},
 	}
 	for name, r := range reads {
@@ -213,7 +216,7 @@ func amount(v any) int64 {
 // Report sums up.
 func (t *Tally) Report() Report {
 	r := Report{
-		Invoices: len(t.invoices), Exceptions: len(t.exceptions), Raised: slices.Sorted(maps.Values(t.exceptions)), Events: t.events, Invariants: map[string]int{},
+		Invoices: len(t.invoices), MailsUnknown: len(t.unknown), Exceptions: len(t.exceptions), Raised: slices.Sorted(maps.Values(t.exceptions)), Events: t.events, Invariants: map[string]int{},
 		Mismatches: map[string]int{}, MismatchesOpen: map[string]int{}, MoneyAtRisk: map[string]int64{},
 		Overdue: map[string]int{}, Flows: map[string]int{}, Tenders: map[string]int{},
 	}

@@ -207,7 +207,11 @@ func TestHistoryWalksOnKafka(t *testing.T) {
 	expect(t, whole)
 	cut := append(on, "--state", t.TempDir())
 	kill(t, troupe, cut...)
-	if diff := cmp.Diff(whole, demo(t, troupe, cut...)); diff != "" {
+	again := demo(t, troupe, cut...)
+	if lost := whole.Mails - again.Mails; 0 <= lost && lost <= again.MailsUnknown { // on their way at the kill, and not sent twice
+		again.Mails, again.MailsUnknown = whole.Mails, 0
+	}
+	if diff := cmp.Diff(whole, again); diff != "" {
 		t.Errorf("a run that was killed and started again reports otherwise:\n%s", diff)
 	}
 }

@@ -90,7 +90,7 @@ func show(w io.Writer, r tally.Report, format string) error {
 	row("orders", fmt.Sprintf("%d placed, %d rejected", r.Placed, r.Rejected))
 	row("dispatched", fmt.Sprintf("%d orders in %d shipments, %d split; %d delivered", r.OrdersDispatched, r.ShipmentsDispatched, r.OrdersSplit, r.OrdersDelivered))
 	row("cancelled", fmt.Sprintf("%d, of which %d voided and %d refunded; %d refused", r.OrdersCancelled, r.OrdersVoided, r.OrdersRefunded, r.CancellationsRefused))
-	row("invoices, mails", fmt.Sprintf("%d, %d", r.Invoices, r.Mails))
+	row("invoices, mails", fmt.Sprintf("%d, %d; of %d mails nobody knows whether they arrived", r.Invoices, r.Mails, r.MailsUnknown))
 	row("tenders", fmt.Sprintf("%s; %d orders mix kinds", counts(r.Tenders), r.OrdersMixedTenders))
 	row("money (minor units)", fmt.Sprintf("tenders %d, dispatched %d, refunded %d", r.Money.Tenders, r.Money.Dispatched, r.Money.Refunded))
 	row("flows", counts(r.Flows))
