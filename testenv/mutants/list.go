@@ -111,7 +111,7 @@ const callbacks = `func (b *taskBalancer) called(partitions map[string][]int32, 
 // outcome is guard 2.
 func outcome() []mutant {
 	return []mutant{
-		{2, "the doubt: an end that is no yes is taken for one", "TestRefusedEnd", "", []edit{
+		{2, "the doubt: an end that is no yes is taken for one", "TestRebalanceInTransaction", "", []edit{
 			{"commit.go", "\tcase err == nil && w.aborted(ctx):\n\t\treturn errAborted\n\t}\n\treturn errors.Join(errRebuild, err, context.Cause(ctx))\n", "\t}\n\treturn nil\n"},
 		}},
 		{2, "the drop of what is in memory, after an end that is no yes", "TestUnknownEnd", "", []edit{noAsking, {
