@@ -162,11 +162,12 @@ func short(name, text string) error {
 // identifier checks what becomes part of keys and addresses: the estate's keys
 // are tenant/order, so a slash in either would name another tenant's order.
 func identifier(name, id string) error {
+	if err := short(name, id); err != nil {
+		return err
+	}
 	switch {
 	case id == "":
 		return errors.New(name + " is required")
-	case short(name, id) != nil:
-		return short(name, id)
 	case id == "." || id == "..":
 		return errors.New(name + " is no part of an address")
 	case strings.ContainsFunc(id, func(r rune) bool {

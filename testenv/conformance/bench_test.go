@@ -181,6 +181,24 @@ type instance struct {
 	done    chan error
 }
 
+// config is an instance's.
+func (b *bench) config(name string, store *table.Store, metrics *prometheus.Registry) stream.Config {
+	log := b.log
+	if log == nil && testing.Verbose() {
+		log = slog.Default()
+	} else if log == nil {
+		log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	c := stream.Config{
+		Brokers: b.brokers, Prefix: b.prefix, Options: b.options, Instance: name, Estate: b.estate, Wire: b.wire, Clock: b.clock, Store: store,
+		Log: log.With("instance", name), Metrics: stream.NewMetrics(metrics), Limits: b.limits, Workers: b.workers, Rehearse: b.rehearse,
+	}
+	if b.quick != nil {
+		c.Clock = b.quick
+	}
+	return c
+}
+
 // start runs services as an instance; one started again finds its directory.
 func (b *bench) start(name string, services ...topology.Service) *instance {
 	b.t.Helper()
@@ -191,20 +209,8 @@ func (b *bench) start(name string, services ...topology.Service) *instance {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	log := b.log
-	if log == nil && testing.Verbose() {
-		log = slog.Default()
-	} else if log == nil {
-		log = slog.New(slog.NewTextHandler(io.Discard, nil))
-	}
 	metrics := prometheus.NewRegistry()
-	c := stream.Config{
-		Brokers: b.brokers, Prefix: b.prefix, Options: b.options, Instance: name, Estate: b.estate, Wire: b.wire, Clock: b.clock, Store: store,
-		Log: log.With("instance", name), Metrics: stream.NewMetrics(metrics), Limits: b.limits, Workers: b.workers, Rehearse: b.rehearse,
-	}
-	if b.quick != nil {
-		c.Clock = b.quick
-	}
+	c := b.config(name, store, metrics)
 	ctx, stop := context.WithCancel(context.Background())
 	made, err := stream.Apply(ctx, c, services)
 	if err != nil {

@@ -44,22 +44,8 @@ func TestRejoinInIdleTurn(t *testing.T) {
 			return nil
 		})
 	}
-	o := &overtaken{fetched: newGate(), joining: newGate(), again: newGate(), taken: newGate()}
-	b.options = append(b.options, tap{answered: func(api kmsg.Key, answer []byte) {
-		switch {
-		case api == kmsg.Fetch:
-			o.fetched.pass()
-		case api == kmsg.JoinGroup:
-			o.joining.pass()
-		case api == kmsg.SyncGroup && o.joining.shut.Load():
-			o.again.arrive()
-		case api == kmsg.Heartbeat:
-			o.beat.answered(answer)
-		}
-	}}.options()...)
-	b.start("a", step(true))
-	b.options = nil
-	t.Cleanup(func() { o.fetched.open(); o.joining.open(); in.open() })
+	_, o := b.startOvertaken("a", step(true))
+	t.Cleanup(in.open)
 
 	var list []string // all of one partition
 	for _, w := range orders(200) {

@@ -2,8 +2,6 @@ package conformance
 
 import (
 	"fmt"
-	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -32,10 +30,7 @@ func TestPromisesThatCannotBeKept(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	c := stream.Config{
-		Brokers: b.brokers, Prefix: b.prefix, Instance: "a", Estate: b.estate, Wire: b.wire, Clock: b.clock, Store: store,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: stream.NewMetrics(prometheus.NewRegistry()), Limits: b.limits,
-	}
+	c := b.config("a", store, prometheus.NewRegistry())
 	made, err := stream.Apply(t.Context(), c, services)
 	if err != nil {
 		t.Fatal(err)

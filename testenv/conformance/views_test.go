@@ -1,8 +1,6 @@
 package conformance
 
 import (
-	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -33,13 +31,24 @@ func (w *watching) service(format string) topology.Service {
 	return topology.Service{Name: "watching", Owner: "test", Doc: "keeps what it sees", Views: []topology.View{view}}
 }
 
-func (w *watching) orders(t *testing.T) string {
+func (w *watching) orders(t testing.TB) string {
 	t.Helper()
 	var all []string
 	if err := w.rows.Scan("", func(key string, _ []byte) error { all = append(all, key); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return strings.Join(all, " ")
+}
+
+// seen has instance a see orders, and ends it.
+func (b *bench) seen(list ...string) *watching {
+	b.t.Helper()
+	w := &watching{}
+	i := b.start("a", w.service("1"))
+	b.publishAll(list)
+	b.until("they are seen", func() bool { return w.orders(b.t) == strings.Join(list, " ") })
+	i.end()
+	return w
 }
 
 // TestKeptView: what a view keeps on its disk outlives the process, with where it was read
@@ -50,22 +59,12 @@ func TestKeptView(t *testing.T) {
 		t.Helper()
 		w := &watching{}
 		i := b.start("a", w.service(format))
-		select {
-		case <-i.runner.Ready():
-		case <-time.After(patience):
-			t.Fatal("the view is not ready")
-		}
+		await(t, i.runner.Ready(), "the view is ready")
 		i.end()
 		slices.Sort(w.applied)
 		return w
 	}
-	first := &watching{}
-	i := b.start("a", first.service("1"))
-	b.publish("web-1")
-	b.publish("web-2")
-	b.until("both are seen", func() bool { return first.orders(t) == "web-1 web-2" })
-	i.end()
-
+	b.seen("web-1", "web-2")
 	b.publish("web-3")
 	for _, c := range []struct{ name, format, applied string }{
 		{"what came meanwhile", "1", "web-3"},
@@ -88,11 +87,7 @@ func TestKeptView(t *testing.T) {
 // TestTrimmedView: what a topic has let go of never comes, and nobody waits for it.
 func TestTrimmedView(t *testing.T) {
 	b := newBench(t)
-	first := &watching{}
-	i := b.start("a", first.service("1"))
-	b.publish("web-1")
-	b.until("it is seen", func() bool { return first.orders(t) == "web-1" })
-	i.end()
+	b.seen("web-1")
 	b.publish("web-1")
 	b.publish("web-2")
 	ends, err := b.adm.ListEndOffsets(t.Context(), b.prefix+"orders")
@@ -112,11 +107,7 @@ func TestTrimmedView(t *testing.T) {
 // that nothing is there.
 func TestViewOfATopicThatIsAway(t *testing.T) {
 	b := newBench(t)
-	w := &watching{}
-	i := b.start("a", w.service("1"))
-	b.publish("web-1")
-	b.until("it is seen", func() bool { return w.orders(t) == "web-1" })
-	i.end()
+	w := b.seen("web-1")
 	if _, err := b.adm.DeleteTopics(t.Context(), b.prefix+"orders"); err != nil {
 		t.Fatal(err)
 	}
@@ -129,15 +120,11 @@ func TestViewOfATopicThatIsAway(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	c := stream.Config{
-		Brokers: b.brokers, Prefix: b.prefix, Options: b.options, Instance: "a", Estate: b.estate, Wire: b.wire, Clock: b.clock, Store: store,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: stream.NewMetrics(prometheus.NewRegistry()), Limits: b.limits,
-	}
 	b.until("the topic is gone", func() bool {
 		topics, err := b.adm.ListTopics(t.Context(), b.prefix+"orders")
 		return err == nil && topics.Error() != nil
 	})
-	if _, err := stream.New(t.Context(), c, []topology.Service{w.service("1")}); err == nil || !strings.Contains(err.Error(), "which is not there") {
+	if _, err := stream.New(t.Context(), b.config("a", store, prometheus.NewRegistry()), []topology.Service{w.service("1")}); err == nil || !strings.Contains(err.Error(), "which is not there") {
 		t.Errorf("it starts: %v", err)
 	}
 	if kept := w.orders(t); kept != "web-1" {

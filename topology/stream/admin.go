@@ -30,6 +30,13 @@ func (w *widths) of(topic string) (int32, error) {
 	return 0, fmt.Errorf("topic %s does not exist: run `troupe topology apply`", topic)
 }
 
+// existing are those of some topics that are there, each once.
+func (w *widths) existing(topics []string) []string {
+	there := slices.DeleteFunc(slices.Clone(topics), func(t string) bool { return w.n[t] == 0 })
+	slices.Sort(there)
+	return slices.Compact(there)
+}
+
 // Declared is a topic as the estate wants it.
 type Declared struct {
 	Name       string

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"strconv"
 	"testing"
@@ -12,7 +11,6 @@ import (
 
 	"troupe/schemas"
 	"troupe/topology"
-	"troupe/topology/clock"
 	"troupe/topology/table"
 )
 
@@ -172,16 +170,7 @@ func TestStaleWithoutTopicIDs(t *testing.T) {
 // TestTimersInABacklog: timers that are due and were left for the next transaction are not
 // made to wait for their inputs.
 func TestTimersInABacklog(t *testing.T) {
-	w := benched(t, topology.Service{
-		Name: "risk", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
-		Sets: []topology.Set{topology.Keyed("", "order", "row",
-			topology.On("FraudHoldPlaced", func(_ *score, _ score, turn *topology.Turn) error {
-				turn.At(turn.Now.Add(time.Hour), "ring", "")
-				return nil
-			}),
-			topology.Due("ring", func(*score, *topology.Turn) error { return nil }),
-		)},
-	})
+	w := benched(t, ringing(inAnHour, func() {}))
 	turn, now := w.turns(t)
 	for n := range int64(3) {
 		turn(w.hold(t, "web-"+string('a'+rune(n)), n, now.now))
@@ -191,7 +180,7 @@ func TestTimersInABacklog(t *testing.T) {
 	turn()
 	alarm := &heard{}
 	w.alarm = alarm
-	w.config.Clock = wallAt{now.now}
+	w.config.Clock = unsettled{now}
 	if err := w.setAlarm(); err != nil {
 		t.Fatal(err)
 	}
@@ -205,27 +194,14 @@ type heard struct{ due time.Time }
 func (h *heard) Set(due, _ time.Time) { h.due = due }
 func (h *heard) Stop()                {}
 
-type wallAt struct{ now time.Time }
+// unsettled is a clock that does not wait for inputs to be read.
+type unsettled struct{ *replayClock }
 
-func (w wallAt) Now() time.Time                                        { return w.now }
-func (w wallAt) Horizon() time.Time                                    { return w.now }
-func (w wallAt) Settled() bool                                         { return false }
-func (w wallAt) Alarm(string, func()) clock.Alarm                      { return nil }
-func (w wallAt) At(time.Time, string, func(ctx context.Context) error) {}
-func (w wallAt) Tide() clock.Tide                                      { return clock.Wall().Tide() }
+func (unsettled) Settled() bool { return false }
 
 // TestTimerAtTheEpoch: a row has no deadline of 0, so a timer of that time would never fire.
 func TestTimerAtTheEpoch(t *testing.T) {
-	w := benched(t, topology.Service{
-		Name: "risk", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
-		Sets: []topology.Set{topology.Keyed("", "order", "row",
-			topology.On("FraudHoldPlaced", func(_ *score, _ score, turn *topology.Turn) error {
-				turn.At(time.UnixMilli(0), "ring", "")
-				return nil
-			}),
-			topology.Due("ring", func(*score, *topology.Turn) error { return nil }),
-		)},
-	})
+	w := benched(t, ringing(func(time.Time) time.Time { return time.UnixMilli(0) }, func() {}))
 	turn, now := w.turns(t)
 	if buried := letters(t, turn(w.hold(t, "web-1", 1, now.now))); len(buried) != 1 {
 		t.Errorf("dead letters %q, want one", buried)

@@ -96,6 +96,22 @@ func TestKeyBytes(t *testing.T) {
 	}
 }
 
+// ringing is a service of which each input arms a timer.
+func ringing(at func(now time.Time) time.Time, rings func()) topology.Service {
+	return topology.Service{
+		Name: "risk", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
+		Sets: []topology.Set{topology.Keyed("", "order", "row",
+			topology.On("FraudHoldPlaced", func(_ *score, _ score, turn *topology.Turn) error {
+				turn.At(at(turn.Now), "ring", "")
+				return nil
+			}),
+			topology.Due("ring", func(*score, *topology.Turn) error { rings(); return nil }),
+		)},
+	}
+}
+
+func inAnHour(now time.Time) time.Time { return now.Add(time.Hour) }
+
 // TestTimersOfOneTransaction: timers that are due and find the transaction full go
 // into the next ones, and none is lost.
 func TestTimersOfOneTransaction(t *testing.T) {
@@ -109,16 +125,7 @@ func TestTimersOfOneTransaction(t *testing.T) {
 	} {
 		t.Run(c.limit, func(t *testing.T) {
 			rung := 0
-			w := benched(t, topology.Service{
-				Name: "risk", Owner: "risk", Publishes: []topology.Output{topology.Publishes[fraudCleared]()},
-				Sets: []topology.Set{topology.Keyed("", "order", "row",
-					topology.On("FraudHoldPlaced", func(_ *score, _ score, turn *topology.Turn) error {
-						turn.At(turn.Now.Add(time.Hour), "ring", "")
-						return nil
-					}),
-					topology.Due("ring", func(*score, *topology.Turn) error { rung++; return nil }),
-				)},
-			})
+			w := benched(t, ringing(inAnHour, func() { rung++ }))
 			turn, now := w.turns(t)
 			for n := range int64(5) {
 				turn(w.hold(t, fmt.Sprintf("web-%d", n), n, now.now))

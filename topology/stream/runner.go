@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -84,7 +82,12 @@ func (r *Runner) connect(ctx context.Context) error {
 	if r.ends, err = endsOf(ctx, kadm.NewClient(cl), r.reads()); err != nil {
 		return err
 	}
-	if err := r.lookBehind(ctx, kadm.NewClient(cl)); err != nil {
+	for _, v := range r.views {
+		if _, err := v.places(r.widths); err != nil {
+			return err
+		}
+	}
+	if r.starts, err = startsOf(ctx, kadm.NewClient(cl), r.viewed()); err != nil {
 		return err
 	}
 	wire := framer{wire: c.Wire, prefix: c.Prefix, widths: r.widths}
@@ -117,42 +120,21 @@ func (r *Runner) connect(ctx context.Context) error {
 	return nil
 }
 
-// lookBehind finds where the topics of views begin, and refuses a view of which a topic is
-// not there any more: the broker may not say so at the moment, and what is kept of it must
-// not be lost for that.
-func (r *Runner) lookBehind(ctx context.Context, adm *kadm.Client) (err error) {
-	topics := map[string]bool{}
-	for _, v := range r.views {
-		if err := v.stands(r.widths); err != nil {
-			return err
-		}
-		for _, t := range v.topics {
-			if r.widths.n[t] > 0 {
-				topics[t] = true
-			}
-		}
-	}
-	r.starts, err = startsOf(ctx, adm, slices.Sorted(maps.Keys(topics)))
-	return err
-}
-
 // reads lists the topics that somebody here reads, as far as they exist.
 func (r *Runner) reads() []string {
-	all := map[string]bool{}
-	note := func(topics []string) {
-		for _, t := range topics {
-			if r.widths.n[t] > 0 {
-				all[t] = true
-			}
-		}
-	}
+	topics := r.viewed()
 	for _, p := range r.plans {
-		note(p.inputs())
+		topics = append(topics, p.inputs()...)
 	}
+	return r.widths.existing(topics)
+}
+
+// viewed lists those of views.
+func (r *Runner) viewed() (topics []string) {
 	for _, v := range r.views {
-		note(v.topics)
+		topics = append(topics, v.topics...)
 	}
-	return slices.Sorted(maps.Keys(all))
+	return r.widths.existing(topics)
 }
 
 // raiseTide tells the clock what lies on the topics and who will read it, so

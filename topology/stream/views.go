@@ -177,25 +177,9 @@ func (v *view) expire() error {
 	return err
 }
 
-// stands refuses a view whose rows are of a topic that is not there.
-func (v *view) stands(known *widths) error {
-	if v.rows == nil {
-		return nil
-	}
-	places, err := v.rows.Places()
-	if err != nil {
-		return err
-	}
-	for _, p := range places {
-		if known.n[p.Topic] == 0 {
-			return fmt.Errorf("%s has rows of topic %s, which is not there: start it again once it is, or delete the state directory to read all anew", v.name, p.Topic)
-		}
-	}
-	return nil
-}
-
 // places is up to where each partition is in the view's rows. A topic that was made anew
-// under its name has other records: then all is.
+// under its name has other records: then all is. One that is not there is refused: the
+// broker may not say so at the moment, and what is kept of it must not be lost for that.
 func (v *view) places(known *widths) (map[partition]int64, error) {
 	read := map[partition]int64{}
 	if v.rows == nil {
@@ -206,7 +190,11 @@ func (v *view) places(known *widths) (map[partition]int64, error) {
 		return nil, err
 	}
 	for _, p := range places {
-		if id, there := known.ids[p.Topic]; there && id != p.TopicID {
+		id, there := known.ids[p.Topic]
+		if !there {
+			return nil, fmt.Errorf("%s has rows of topic %s, which is not there: start it again once it is, or delete the state directory to read all anew", v.name, p.Topic)
+		}
+		if id != p.TopicID {
 			v.config.Log.Warn("a topic was made anew: a view is read from the start", "view", v.name, "topic", p.Topic)
 			return map[partition]int64{}, v.rows.Wipe()
 		}
