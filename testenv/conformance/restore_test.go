@@ -189,6 +189,105 @@ func TestRestoreFromATruncatedChangelog(t *testing.T) {
 	d.tells(t, wiped, "begins at")
 }
 
+// TestRestoreFromAForkedChangelog: a leader was elected that lacks what another had
+// committed, and the changelog has grown again beyond where the state had come. An
+// election that loses nothing costs nothing.
+func TestRestoreFromAForkedChangelog(t *testing.T) {
+	list := orders(20)
+	b := ran(t, list)
+	b.elect("fraud.state")
+	second := b.oneEach("b-")
+	b.clears("b", second)
+	d := b.diary()
+	b.clears("a", list) // all seen before
+	if d.says(wiped) {
+		t.Error("it began anew after an election that lost nothing")
+	}
+
+	b.elect("fraud.state")
+	third := b.oneEach("c-")
+	b.clears("b", third)
+	p := homeOf("ghost")
+	b.tamper("a", p, func(task *table.Task) error {
+		m := task.Marker()
+		m.Next++ // in the epoch before, as though the record there had been another
+		return task.Commit([]table.Change{{Key: "Racme/ghost", Value: []byte("was committed, and is lost")}}, m)
+	})
+	if _, differs := b.verified("a", nil); len(differs) != 1 || !strings.Contains(differs[0], "trails another changelog") {
+		t.Errorf("the disk is compared with a changelog that it does not trail: %v", differs)
+	}
+	b.clears("a", list)
+	b.each(slices.Concat(list, second, third))
+	b.agrees("a", len(list)+len(second)+len(third))
+	d.tells(t, wiped, "has grown again")
+}
+
+// TestElectedWhileItRuns: what is committed under a new leader is told from what the one
+// before had, or each election would cost every disk a restore.
+func TestElectedWhileItRuns(t *testing.T) {
+	b := newBench(t)
+	if b.broker != nil {
+		t.Skip("the embedded broker tells nobody that it leads anew")
+	}
+	list := orders(40)
+	i := b.start("a", counting(clearing))
+	b.publishAll(list[:20])
+	b.settle()
+	b.elect("fraud.state")
+	b.publishAll(list[20:])
+	b.settle()
+	i.end()
+	d := b.diary()
+	b.clears("a", list) // all seen before
+	if d.says(wiped) {
+		t.Error("it began anew after an election that lost nothing")
+	}
+	b.each(list)
+}
+
+// elect has every partition of a topic led in a new epoch.
+func (b *bench) elect(topic string) {
+	b.t.Helper()
+	topic = b.prefix + topic
+	if b.broker != nil {
+		for p := range int32(partitions) {
+			if err := b.broker.MoveTopicPartition(topic, p, b.broker.LeaderFor(topic, p)); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+		return
+	}
+	topics, err := b.adm.ListTopics(b.t.Context(), topic)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	all, next, req := kadm.TopicsSet{}, map[int32]int32{}, kadm.AlterPartitionAssignmentsReq{}
+	for _, p := range topics[topic].Partitions.Sorted() {
+		if len(p.Replicas) < 2 {
+			b.t.Skip("one node has nobody to elect")
+		}
+		i := slices.Index(p.Replicas, p.Leader)
+		order := slices.Concat(p.Replicas[i+1:], p.Replicas[:i+1])
+		next[p.Partition] = order[0]
+		req.Assign(topic, p.Partition, order)
+		all.Add(topic, p.Partition)
+	}
+	answers, err := b.adm.AlterPartitionAssignments(b.t.Context(), req)
+	if err == nil {
+		err = answers.Error()
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.until("others lead", func() bool {
+		if _, err := b.adm.ElectLeaders(b.t.Context(), kadm.ElectPreferredReplica, all); err != nil {
+			return false
+		}
+		topics, err := b.adm.ListTopics(b.t.Context(), topic)
+		return err == nil && !slices.ContainsFunc(topics[topic].Partitions.Sorted(), func(p kadm.PartitionDetail) bool { return p.Leader != next[p.Partition] })
+	})
+}
+
 // oneEach is an order for each partition.
 func (b *bench) oneEach(prefix string) (list []string) {
 	for p := range int32(partitions) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -12,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
+
+	"troupe/topology/table"
 )
 
 // Bounds of reading changelogs. A fetch is large, since what is read is known to
@@ -34,7 +37,11 @@ type span struct {
 	leader    int32
 	epoch     int32
 	next, end int64
+	reach     int64 // up to where the leader epoch of a checkpoint lies here; unasked where there is none
 }
+
+// unasked is the reach of a span of which no checkpoint names an epoch, or the broker knows none.
+const unasked = math.MaxInt64
 
 func (s *span) String() string { return fmt.Sprintf("changelog %s/%d", s.topic, s.partition) }
 
@@ -102,7 +109,36 @@ func (e extents) span(topic string, partition int32) (*span, error) {
 	if !there || !has || !ends {
 		return nil, fmt.Errorf("changelog %s has no partition %d", topic, partition)
 	}
-	return &span{topic: topic, partition: partition, id: e.details[topic].ID, leader: d.Leader, epoch: d.LeaderEpoch, next: start.Offset, end: end.Offset}, nil
+	return &span{topic: topic, partition: partition, id: e.details[topic].ID, leader: d.Leader, epoch: d.LeaderEpoch, next: start.Offset, end: end.Offset, reach: unasked}, nil
+}
+
+// measure asks how far the leader epochs of checkpoints reach. A broker that was elected
+// without what another had committed gives the same offsets away again, to other records: an
+// offset alone does not show it (KIP-320).
+func (c *changelogs) measure(ctx context.Context, of map[*span]table.Marker) error {
+	asked := kadm.OffsetForLeaderEpochRequest{}
+	for s, m := range of {
+		if m.Next > 0 && m.Epoch >= 0 {
+			asked.Add(s.topic, s.partition, m.Epoch)
+		}
+	}
+	if len(asked) == 0 {
+		return nil
+	}
+	answers, err := c.adm.OffsetForLeaderEpoch(ctx, asked)
+	if err != nil {
+		return fmt.Errorf("epochs of changelogs: %w", err)
+	}
+	for s := range of {
+		a, has := answers[s.topic][s.partition]
+		if has && a.Err != nil {
+			return fmt.Errorf("epoch %d of %v: %w", a.LeaderEpoch, s, a.Err)
+		}
+		if has && a.EndOffset >= 0 {
+			s.reach = a.EndOffset
+		}
+	}
+	return nil
 }
 
 // piece is what a fetch brought of a span. Its records are the committed ones,

@@ -25,6 +25,7 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 	}
 	ctx, done := w.bounded(ctx)
 	defer done()
+	x.tasks(w.noteEpoch)
 	changed := x.changelog()
 	produced := append(changed, x.outputs...)
 	var first failure
@@ -64,6 +65,15 @@ func (w *worker) commit(ctx context.Context, x *transaction) error {
 	w.effects.start(x.started)
 	w.idle = time.Time{}
 	return nil
+}
+
+// noteEpoch looks up the leader epoch that a task's rows will be written in. The client
+// may know an older one, never a later: the rows would be taken for written after a cut
+// that they were lost in.
+func (w *worker) noteEpoch(t *task) {
+	if _, epoch, err := w.session.Client().PartitionLeader(t.set.state, t.id.partition); err == nil && epoch >= 0 {
+		t.epoch = epoch
+	}
 }
 
 // failure keeps an error that a produce ended with. A flush returns only once

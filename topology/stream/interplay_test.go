@@ -157,9 +157,9 @@ func TestStaleWithoutTopicIDs(t *testing.T) {
 		m table.Marker
 		s span
 	}{
-		"cut short":     {table.Marker{Next: 100, Applied: now}, span{end: 50}},
-		"too old":       {table.Marker{Next: 100, Applied: now.Add(-6 * 24 * time.Hour)}, span{end: 500}},
-		"begins behind": {table.Marker{Next: 100, Applied: now}, span{next: 200, end: 500}},
+		"cut short":     {table.Marker{Next: 100, Applied: now}, span{end: 50, reach: unasked}},
+		"too old":       {table.Marker{Next: 100, Applied: now.Add(-6 * 24 * time.Hour)}, span{end: 500, reach: unasked}},
+		"begins behind": {table.Marker{Next: 100, Applied: now}, span{next: 200, end: 500, reach: unasked}},
 	} {
 		if stale(c.m, &c.s, now) == "" {
 			t.Errorf("%s: it is gone on from", name)

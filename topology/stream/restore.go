@@ -110,14 +110,24 @@ func (w *worker) begin(ctx context.Context, c *changelogs, tasks []*task, all ma
 	if err != nil {
 		return err
 	}
+	spans, markers := map[*task]*span{}, map[*span]table.Marker{}
 	for _, t := range tasks {
 		s, err := now.span(t.set.state, t.id.partition)
 		if err != nil {
 			return err
 		}
-		t.topic = s.id
-		m := t.table.Marker()
-		m.Next = max(m.Next, t.next) // an attempt before this one may have come further than its checkpoints
+		spans[t], markers[s] = s, t.table.Marker()
+	}
+	if err := c.measure(ctx, markers); err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		s := spans[t]
+		m := markers[s]
+		t.topic, t.epoch = s.id, s.epoch
+		if m.Next < t.next { // an attempt before this one has come further than its checkpoints
+			m.Next, s.reach = t.next, unasked
+		}
 		if why := stale(m, s, time.Now()); why != "" {
 			w.log.Warn("state on disk is not gone on from: restoring from the changelog's start", "task", t.set.full, "partition", t.id.partition, "reason", why)
 			if err := t.table.Wipe(); err != nil {
@@ -140,10 +150,26 @@ func (w *worker) begin(ctx context.Context, c *changelogs, tasks []*task, all ma
 	return nil
 }
 
-// stale says why a checkpoint cannot be gone on from: the changelog was made
-// anew, or cut, or the tombstones that the checkpoint has not seen may have been
-// compacted away, which would bring closed rows back.
+// stale says why a checkpoint cannot be gone on from: the changelog is another, or was
+// cut, or the tombstones that the checkpoint has not seen may have been compacted away,
+// which would bring closed rows back.
 func stale(m table.Marker, s *span, now time.Time) string {
+	if why := another(m, s); why != "" {
+		return why
+	}
+	switch {
+	case m.Next < s.next && m.Next != 0:
+		return fmt.Sprintf("the changelog begins at %d, behind %d where the state goes on", s.next, m.Next)
+	case !m.Applied.IsZero() && m.Next < s.end && now.Sub(m.Applied) > stateRetention/2:
+		return fmt.Sprintf("it has not been brought on for %v, and tombstones are kept for %v", now.Sub(m.Applied).Round(time.Hour), stateRetention)
+	}
+	return ""
+}
+
+// another says why a changelog does not hold what a checkpoint was written after. Behind
+// the last record of a transaction its marker lies, of the same epoch: one that ends there
+// has lost the commit.
+func another(m table.Marker, s *span) string {
 	switch {
 	case m.Next == 0 && m.Applied.IsZero():
 		return "" // nothing was ever written
@@ -151,10 +177,8 @@ func stale(m table.Marker, s *span, now time.Time) string {
 		return "the changelog was made anew"
 	case m.Next > s.end:
 		return fmt.Sprintf("the changelog ends at %d, before %d where the state has come", s.end, m.Next)
-	case m.Next < s.next && m.Next != 0:
-		return fmt.Sprintf("the changelog begins at %d, behind %d where the state goes on", s.next, m.Next)
-	case !m.Applied.IsZero() && m.Next < s.end && now.Sub(m.Applied) > stateRetention/2:
-		return fmt.Sprintf("it has not been brought on for %v, and tombstones are kept for %v", now.Sub(m.Applied).Round(time.Hour), stateRetention)
+	case s.reach <= m.Next:
+		return fmt.Sprintf("of leader epoch %d the changelog has what lies before %d, the state what lies before %d: it was cut, and has grown again", m.Epoch, s.reach, m.Next)
 	}
 	return ""
 }
@@ -226,7 +250,7 @@ func (r *restoring) apply(records []*kgo.Record) error {
 	r.rows += len(records)
 	last := records[len(records)-1]
 	t.next = last.Offset + 1
-	to := table.Marker{TopicID: t.topic, Next: t.next, Epoch: -1, Applied: last.Timestamp}
+	to := table.Marker{TopicID: t.topic, Next: t.next, Epoch: last.LeaderEpoch, Applied: last.Timestamp}
 	if t.table.PastCache(r.span.end-t.next, r.bytes/int64(r.rows)) {
 		return t.table.Load(changes, to)
 	}

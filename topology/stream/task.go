@@ -18,6 +18,7 @@ type task struct {
 	spare *spareRows      // of the worker's transactions before
 	next  int64           // changelog offset after the last one committed
 	topic [16]byte
+	epoch int32     // of the changelog's leader, before what was committed last was written
 	since time.Time // a due timer waits for its inputs since
 	told  time.Time // that it no longer does
 
@@ -151,7 +152,7 @@ func (t *task) park(key string, value []byte) {
 
 // flush hands the committed changes to the table.
 func (t *task) flush(at time.Time) error {
-	err := t.table.Commit(t.changes, table.Marker{TopicID: t.topic, Next: t.next, Epoch: -1, Applied: at})
+	err := t.table.Commit(t.changes, table.Marker{TopicID: t.topic, Next: t.next, Epoch: t.epoch, Applied: at})
 	clear(t.changes)
 	t.changes = t.changes[:0]
 	return err

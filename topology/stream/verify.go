@@ -15,6 +15,7 @@ import (
 
 	"troupe/schemas"
 	"troupe/topology"
+	"troupe/topology/table"
 )
 
 // Verified is what a comparison of a task on disk with its changelog came to.
@@ -84,7 +85,10 @@ func verify(ctx context.Context, c Config, logs *changelogs, name string) (Verif
 		return v, err
 	}
 	v.Behind = s.end - m.Next
-	if v.Stale = s.id != m.TopicID || m.Next > s.end; v.Stale {
+	if err := logs.measure(ctx, map[*span]table.Marker{s: m}); err != nil {
+		return v, err
+	}
+	if v.Stale = another(m, s) != ""; v.Stale {
 		return v, nil
 	}
 	rows, again, err := digests(ctx, logs, s, m.Next, c.Limits.withDefaults().RestoreStall)
