@@ -473,3 +473,38 @@ func TestVerifyOfAChangelogThatIsGone(t *testing.T) {
 		t.Errorf("Verify says %v, %v", found, err)
 	}
 }
+
+// TestForgottenOffsets: the broker has forgotten what a group had read. From the start it
+// would do all again.
+func TestForgottenOffsets(t *testing.T) {
+	list := orders(20)
+	b := ran(t, list)
+	b.until("the group is gone", func() bool {
+		answers, err := b.adm.DeleteGroups(t.Context(), b.prefix+"fraud")
+		return err == nil && answers.Error() == nil
+	})
+	for _, name := range []string{"a", "another"} {
+		i := b.start(name, counting(clearing))
+		if says := i.refuses(); !strings.Contains(says, "no offset of its inputs") || !strings.Contains(says, "--reset-offsets --topic "+b.prefix) {
+			t.Errorf("%s ends with %q, which does not say what to do", name, says)
+		}
+	}
+	r, err := b.rebuild(counting(clearing), stream.ByEvent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Compare(t.Context(), func(int64) {}); err == nil || !strings.Contains(err.Error(), "no offset of its inputs") {
+		t.Errorf("a rebuild without inputs says %v, and would delete all rows", err)
+	}
+
+	ends, err := b.adm.ListEndOffsets(t.Context(), b.prefix+"orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.adm.CommitAllOffsets(t.Context(), b.prefix+"fraud", ends.Offsets()); err != nil {
+		t.Fatal(err)
+	}
+	fresh := b.oneEach("new-")
+	b.clears("a", fresh)
+	b.each(slices.Concat(list, fresh))
+}

@@ -166,6 +166,7 @@ func TestStale(t *testing.T) {
 		{table.Marker{TopicID: old, Next: 50, Applied: now.Add(-4 * 24 * time.Hour)}, 0, 100, unasked, "tombstones"},
 		{table.Marker{TopicID: old, Next: 50, Applied: now}, 0, 100, 51, ""},                // the marker of the last transaction lies at 50
 		{table.Marker{TopicID: old, Next: 50, Applied: now}, 0, 100, 50, "has grown again"}, // it was lost
+		{table.Marker{TopicID: old, Next: 50, Applied: now}, 0, 50, 50, ""},                 // a record without a transaction came last
 		{table.Marker{TopicID: old, Next: 50, Applied: now}, 0, 100, 20, "has grown again"},
 	} {
 		why := stale(c.m, &span{id: old, next: c.from, end: c.to, reach: c.reach}, now)

@@ -150,7 +150,7 @@ func (w *worker) assert(x *transaction) func(*kmsg.TxnOffsetCommitRequest) error
 // pin adds the unchanged offset of one of the task's inputs. There is one: fire waits
 // for it.
 func (w *worker) pin(req *kmsg.TxnOffsetCommitRequest, t *task) {
-	topic, at, known := w.anchor(t)
+	topic, at, known := w.anchor(t.id)
 	if !known {
 		return
 	}
@@ -162,9 +162,9 @@ func (w *worker) pin(req *kmsg.TxnOffsetCommitRequest, t *task) {
 }
 
 // anchor is an input of the task of which it is known where it is read from.
-func (w *worker) anchor(t *task) (topic string, at int64, known bool) {
-	for _, topic := range t.set.inputs {
-		if at, known := w.positions[partition{topic, t.id.partition}]; known {
+func (w *worker) anchor(of taskID) (topic string, at int64, known bool) {
+	for _, topic := range w.plan.sets[of.set].inputs {
+		if at, known := w.positions[partition{topic, of.partition}]; known {
 			return topic, at, true
 		}
 	}

@@ -177,7 +177,7 @@ func another(m table.Marker, s *span) string {
 		return "the changelog was made anew"
 	case m.Next > s.end:
 		return fmt.Sprintf("the changelog ends at %d, before %d where the state has come", s.end, m.Next)
-	case s.reach <= m.Next:
+	case s.reach < m.Next || s.reach == m.Next && m.Next < s.end:
 		return fmt.Sprintf("of leader epoch %d the changelog has what lies before %d, the state what lies before %d: it was cut, and has grown again", m.Epoch, s.reach, m.Next)
 	}
 	return ""

@@ -221,8 +221,8 @@ func (w *worker) placed(t *task) bool {
 	if w.positions == nil {
 		return true // a rebuild is in no group, and commits nothing
 	}
-	_, _, known := w.anchor(t)
-	return known
+	_, _, known := w.anchor(t.id)
+	return known && !w.unread[t.id]
 }
 
 // sample asks for the ends of all inputs at once.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -55,6 +56,7 @@ type worker struct {
 
 	mu        sync.Mutex
 	positions map[partition]int64 // dealt with, by this session
+	unread    map[taskID]bool     // of no input of which the group had an offset, until it is known that no row is there
 	sampled   map[partition]int64
 	sampledAt time.Time // business time of the sample
 	askedAt   time.Time
@@ -182,6 +184,7 @@ func (w *worker) connect(ctx context.Context) error {
 	w.balancer = newTaskBalancer(w.plan.topics(), w.warm, w.assigned)
 	w.tasks, w.seen, w.told, w.idle, w.rested = map[taskID]*task{}, 0, false, time.Time{}, time.Time{}
 	w.mu.Lock()
+	w.unread = map[taskID]bool{}
 	w.positions, w.sampled, w.sampledAt, w.revoked, w.lost, w.member = map[partition]int64{}, map[partition]int64{}, time.Time{}, false, false, ""
 	l := w.limits
 	session, err := kgo.NewGroupTransactSession(w.config.client(w.name, append(l.fetches(),
@@ -279,6 +282,7 @@ func (w *worker) startAt(ctx context.Context, offsets map[string]map[int32]kgo.O
 	if err != nil {
 		return nil, fmt.Errorf("start offsets: %w", err)
 	}
+	w.noteUnread(offsets)
 	for topic, partitions := range offsets {
 		for p, o := range partitions {
 			at := o.EpochOffset().Offset
@@ -296,6 +300,54 @@ func (w *worker) startAt(ctx context.Context, offsets map[string]map[int32]kgo.O
 	w.wake() // timers have waited for this
 	return offsets, nil
 }
+
+// noteUnread notes of which tasks the group has never committed an offset, or has lost them.
+func (w *worker) noteUnread(offsets map[string]map[int32]kgo.Offset) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	read := map[taskID]bool{}
+	for topic, partitions := range offsets {
+		for p, o := range partitions {
+			id := w.taskOf(partition{topic, p})
+			_, _, known := w.anchor(id)
+			read[id] = read[id] || known || o.EpochOffset().Offset >= 0
+		}
+	}
+	for id, is := range read {
+		w.unread[id] = !is
+	}
+}
+
+// refuseUnread ends a service of which tasks have rows and the group has no offsets. The
+// broker forgets those of a group that nobody was in for a week. From the starts of its
+// inputs all would be done once more: rows know no more than the last inputs of each key.
+func (w *worker) refuseUnread() error {
+	for id, t := range w.tasks {
+		w.mu.Lock()
+		unread := w.unread[id]
+		w.mu.Unlock()
+		if !unread {
+			continue
+		}
+		err := t.table.Each(func(string, []byte) error { return errHasRows })
+		if errors.Is(err, errHasRows) {
+			group := w.config.topic(w.plan.service.Name)
+			return errStopService{fmt.Sprintf("%s/%d has rows, the last of %s, and group %s has no offset of its inputs: brokers forget those of a group that nobody is in for offsets.retention.minutes, and from the start it would do all again. "+
+				"Set them to a time at which it had read all that was there, and start it again: kafka-consumer-groups.sh --bootstrap-server … --group %s --reset-offsets --topic %s --to-datetime … --execute",
+				t.set.full, id.partition, t.table.Marker().Applied.Format(time.RFC3339), group, group, strings.Join(w.plan.inputs(), " --topic "))}
+		}
+		if err != nil {
+			return err
+		}
+		w.mu.Lock()
+		delete(w.unread, id)
+		w.mu.Unlock()
+	}
+	return nil
+}
+
+// errHasRows ends a look at whether there is a row.
+var errHasRows = errors.New("there is a row")
 
 // dealtWith moves a position.
 func (w *worker) dealtWith(p partition, at int64) {
@@ -331,6 +383,9 @@ func (w *worker) once(ctx context.Context) error {
 		return err
 	}
 	if err := w.reconcile(ctx); err != nil {
+		return err
+	}
+	if err := w.refuseUnread(); err != nil {
 		return err
 	}
 	if again, err := w.forgive(ctx); again || err != nil {
