@@ -17,13 +17,8 @@ import (
 	"troupe/topology/table"
 )
 
-// Bounds of reading changelogs. A fetch is large, since what is read is known to
-// lie there; beside the one that is applied one waits and one is on its way.
-const (
-	changelogFetch     = 16 << 20               // bytes of one answer, before decompression
-	changelogPartition = 4 << 20                // of them, of one partition
-	changelogWait      = 250 * time.Millisecond // of a fetch that finds nothing
-)
+// changelogWait is how long the broker waits with the answer to a fetch that finds nothing.
+const changelogWait = 250 * time.Millisecond
 
 // hungLooks is how often, while a changelog is held back, it is looked at whether
 // a transaction is left there that nobody will end.
@@ -59,6 +54,8 @@ type changelogs struct {
 	client  *kgo.Client
 	adm     *kadm.Client
 	inflate kgo.Decompressor
+	size    *inflation // of what is asked for
+	limits  Limits
 	log     *slog.Logger
 	tells   bool // looks for what hangs while it waits: for a service that has to go on
 }
@@ -68,7 +65,7 @@ func newChangelogs(c Config) (*changelogs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	return &changelogs{client: cl, adm: kadm.NewClient(cl), inflate: kgo.DefaultDecompressor(), log: c.Log}, nil
+	return &changelogs{client: cl, adm: kadm.NewClient(cl), inflate: kgo.DefaultDecompressor(), size: &inflation{}, limits: c.Limits.withDefaults(), log: c.Log}, nil
 }
 
 func (c *changelogs) close() { c.client.Close() }
@@ -231,13 +228,15 @@ func (c *changelogs) follow(ctx context.Context, leader int32, spans []*span, st
 	return nil
 }
 
-// fetch asks a broker for what comes next of each span.
+// fetch asks a broker for what comes next of each span. An answer is large, since what is
+// read is known to lie there; beside the one that is applied one waits and one is on its way.
 func (c *changelogs) fetch(ctx context.Context, leader int32, at map[*span]int64) ([]piece, error) {
 	req := kmsg.NewPtrFetchRequest()
-	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.IsolationLevel = int32(changelogWait.Milliseconds()), 1, changelogFetch, 1
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.IsolationLevel = int32(changelogWait.Milliseconds()), 1, c.size.ask(c.limits.RestoreFetchBytes), 1
 	req.SessionEpoch = -1 // no fetch session
 	byID, byName := map[kadm.TopicID]map[int32]*span{}, map[string]map[int32]*span{}
 	place := map[string]int{}
+	part := c.size.ask(c.limits.RestorePartitionBytes)
 	for s, next := range at {
 		i, asked := place[s.topic]
 		if !asked {
@@ -250,7 +249,7 @@ func (c *changelogs) fetch(ctx context.Context, leader int32, at map[*span]int64
 		}
 		byName[s.topic][s.partition] = s
 		rp := kmsg.NewFetchRequestTopicPartition()
-		rp.Partition, rp.FetchOffset, rp.CurrentLeaderEpoch, rp.PartitionMaxBytes = s.partition, next, s.epoch, changelogPartition
+		rp.Partition, rp.FetchOffset, rp.CurrentLeaderEpoch, rp.PartitionMaxBytes = s.partition, next, s.epoch, part
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, rp)
 	}
 	answer, err := c.client.Broker(int(leader)).Request(ctx, req)
@@ -274,7 +273,7 @@ func (c *changelogs) fetch(ctx context.Context, leader int32, at map[*span]int64
 				return nil, fmt.Errorf("read changelogs: the broker answers for %s/%d, which was not asked for", rt.Topic, rt.Partitions[i].Partition)
 			}
 			bytes += len(rt.Partitions[i].RecordBatches)
-			p, err := s.open(&rt.Partitions[i], at[s], c.inflate)
+			p, err := s.open(&rt.Partitions[i], at[s], c.inflate, c.size)
 			if err != nil {
 				return nil, err
 			}
@@ -292,7 +291,7 @@ func (c *changelogs) fetch(ctx context.Context, leader int32, at map[*span]int64
 }
 
 // open takes the records out of a partition's answer.
-func (s *span) open(rp *kmsg.FetchResponseTopicPartition, next int64, inflate kgo.Decompressor) (piece, error) {
+func (s *span) open(rp *kmsg.FetchResponseTopicPartition, next int64, inflate kgo.Decompressor, size *inflation) (piece, error) {
 	switch err := kerr.ErrorForCode(rp.ErrorCode); {
 	case errors.Is(err, kerr.OffsetOutOfRange):
 		gone := *s
@@ -308,7 +307,7 @@ func (s *span) open(rp *kmsg.FetchResponseTopicPartition, next int64, inflate kg
 	}
 	fetched, after := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		Offset: next, IsolationLevel: kgo.ReadCommitted(), Topic: s.topic, Partition: s.partition,
-	}, rp, inflate, nil)
+	}, rp, inflate, size.note)
 	if fetched.Err != nil {
 		return piece{}, fmt.Errorf("read %v at offset %d: %w", s, next, fetched.Err)
 	}

@@ -95,6 +95,21 @@ func TestChangelogsReadWhatIsCommitted(t *testing.T) {
 	}
 }
 
+// TestChangelogsThatInflate: of rows that compress well less is asked for, or what is read
+// together would be a hundred times as large as a restore may take.
+func TestChangelogsThatInflate(t *testing.T) {
+	logs, writer := journal(t)
+	commit := kgo.TryCommit
+	transact(t, writer, strings.Repeat("row ", 100_000), &commit)
+	if err := logs.read(t.Context(), logs.all(t), time.Minute, func(*span, []*kgo.Record) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	most := logs.limits.RestoreFetchBytes
+	if asks := logs.size.ask(most); asks > most/2 {
+		t.Errorf("the next fetch asks for %d of %d bytes", asks, most)
+	}
+}
+
 // TestChangelogsDoNotWaitForEver: an open transaction holds the changelog back.
 // The reader says so after a while; another that comes later may find it ended.
 func TestChangelogsDoNotWaitForEver(t *testing.T) {

@@ -61,59 +61,68 @@ func (w *worker) rehearse(at Point) error {
 
 // Limits names every bound of the runtime. Zero values take the defaults.
 type Limits struct {
-	TransactionInputs   int           // inputs of a transaction; 20,000
-	TransactionBytes    int           // of outputs and rows, after which a transaction takes no further poll and fires no further timer; 8 MiB
-	TransactionAge      time.Duration // after which it takes no further poll; one is committed at once when all that was fetched is dealt with; 100 ms
-	CommitPause         time.Duration // longest rest after a commit, while nothing is fetched; a timer or a stop waits for it; it rests as long as the commit took; 5 ms
-	TimersAtOnce        int           // deadlines fired in one transaction; 2,000
-	FetchBytes          int32         // of one fetch from a broker, as it comes over the wire; a worker holds one that waits and one that is taken; 16 MiB
-	FetchPartitionBytes int32         // of it, of one partition; one record may be larger; 1 MiB
-	BatchBytes          int           // of one batch of an input, decompressed; 128 MiB
-	RecordBytes         int           // a larger output makes its input a dead letter; 900 KiB, below the broker's 1 MiB
-	KeyBytes            int           // of a key; a longer one makes an input a dead letter; 1 KiB
-	TextBytes           int           // of each text of an envelope, likewise; 1 KiB
-	RowCacheBytes       int64         // rows of a service kept in memory by this process, shared among its tasks, beside what no checkpoint has written yet; 256 MiB
-	KeyFilterBytes      int64         // for a service's knowledge of which keys are on disk, shared among its tasks, at three to six bytes a key that was ever seen; beyond, the disk is asked for every row that is not in memory; 64 MiB
-	CheckpointBytes     int64         // what a service takes in memory of rows and index entries that are committed and not on disk, shared among its tasks: a checkpoint begins; at twice as many, with those that it writes, the next commit waits for it; 128 MiB
-	CheckpointEvery     time.Duration // longest time between checkpoints of a task that changes; 5 s
-	ParkedPerKey        int           // inputs waiting under one key; the next is a dead letter; 1,000
-	QuarantineAfter     int           // ends of the process while one record, or one timer, was run; then it is a dead letter and not run; 3
-	ParkAttempts        int           // tries of an input that parks, the first included, before it is a dead letter; 10
-	EffectsAtOnce       int           // calls in flight, an effect and worker; 32
-	EffectsInHand       int           // intents that are called or wait for a call, an effect and worker; 1,000
-	EffectAttempts      int           // tries of a call; the last may answer "unknown"; 6
-	EffectTimeout       time.Duration // of one try, well below RebalanceTimeout; 10 s
-	EffectBackoff       time.Duration // before a call is tried again, growing with each, give or take half; 50 ms
-	EffectBackoffMost   time.Duration // to which it grows; 5 s
-	OutboxBytes         int           // of what intakes and effects have sent and no broker has acknowledged, also for callers who wait no longer; 64 MiB
-	TransactionTimeout  time.Duration // after which the broker aborts; below RebalanceTimeout; 30 s
-	RebalanceTimeout    time.Duration // 60 s
-	SessionTimeout      time.Duration // 45 s
-	Heartbeat           time.Duration // 3 s
-	PollWait            time.Duration // longest poll without data; 1 s
-	FetchWait           time.Duration // longest wait of a fetch in the broker; a partition that comes new waits for it; 500 ms
-	IdleCommit          time.Duration // offsets of inputs without effect are committed this late; 1 s
-	EndSample           time.Duration // between two looks at the inputs' ends for a due timer; 200 ms
-	HoldTimers          time.Duration // longest wait of a due timer for a lagging input; 5 min
-	WatchEvery          time.Duration // between two looks at how far watched services have read; 1 s
-	DedupeWindow        time.Duration // for which an input may be sent again or read late; every input keeps its records for longer; 7 d
-	RestoreAttempts     int           // times that a restore begins anew because its changelog was cut while it was read; 3
-	RestoreStall        time.Duration // longest time for which nothing may come of a changelog; then the session is built anew; 2 min
-	RebuildBackoff      time.Duration // before a failed session is built anew, doubling with each; 100 ms
-	RebuildBackoffMost  time.Duration // the longest of these; 10 s
-	BreakerWindow       int           // inputs over which defects are counted; 1,000
-	BreakerShare        float64       // share of defects that stops the service; 0.5
-	BreakerMinimum      int           // defects below which it does not; 50
+	TransactionInputs     int           // inputs of a transaction; 20,000
+	PollInputs            int           // inputs that are read, and their rows loaded, together; 5,000
+	TransactionBytes      int           // of outputs and rows, after which a transaction takes no further poll and fires no further timer; 8 MiB
+	TransactionAge        time.Duration // after which it takes no further poll; one is committed at once when all that was fetched is dealt with; 100 ms
+	CommitPause           time.Duration // longest rest after a commit, while nothing is fetched; a timer or a stop waits for it; it rests as long as the commit took; 5 ms
+	TimersAtOnce          int           // deadlines fired in one transaction; 2,000
+	FetchBytes            int32         // of one fetch from a broker, as it comes over the wire; a worker holds one that waits and one that is taken; 16 MiB
+	FetchPartitionBytes   int32         // of it, of one partition; one record may be larger; 1 MiB
+	RestoreFetchBytes     int32         // FetchBytes of a restore, of which one waits and one is on its way beside the one that is applied; 16 MiB
+	RestorePartitionBytes int32         // of it, of one partition; 4 MiB
+	BatchBytes            int           // of one batch of an input, decompressed; 128 MiB
+	RecordBytes           int           // a larger output makes its input a dead letter; 900 KiB, below the broker's 1 MiB
+	KeyBytes              int           // of a key; a longer one makes an input a dead letter; 1 KiB
+	TextBytes             int           // of each text of an envelope, likewise; 1 KiB
+	RowCacheBytes         int64         // rows of a service kept in memory by this process, shared among its tasks, beside what no checkpoint has written yet; 256 MiB
+	KeyFilterBytes        int64         // for a service's knowledge of which keys are on disk, shared among its tasks, at three to six bytes a key that was ever seen; beyond, the disk is asked for every row that is not in memory; 64 MiB
+	CheckpointBytes       int64         // what a service takes in memory of rows and index entries that are committed and not on disk, shared among its tasks: a checkpoint begins; at twice as many, with those that it writes, the next commit waits for it; 128 MiB
+	RestoreLoadBytes      int64         // of a task whose rows the cache has no room for, written at once while it is restored; 64 MiB
+	BlockCacheBytes       int64         // of the disk's blocks that were read last, for the whole process; 48 MiB
+	TimersInMemory        int           // deadlines of a task that one scan of the disk takes; up to four times as many are kept; 10,000
+	CheckpointEvery       time.Duration // longest time between checkpoints of a task that changes; 5 s
+	ParkedPerKey          int           // inputs waiting under one key; the next is a dead letter; 1,000
+	QuarantineAfter       int           // ends of the process while one record, or one timer, was run; then it is a dead letter and not run; 3
+	ParkAttempts          int           // tries of an input that parks, the first included, before it is a dead letter; 10
+	EffectsAtOnce         int           // calls in flight, an effect and worker; 32
+	EffectsInHand         int           // intents that are called or wait for a call, an effect and worker; 1,000
+	EffectAttempts        int           // tries of a call; the last may answer "unknown"; 6
+	EffectTimeout         time.Duration // of one try, well below RebalanceTimeout; 10 s
+	EffectBackoff         time.Duration // before a call is tried again, growing with each, give or take half; 50 ms
+	EffectBackoffMost     time.Duration // to which it grows; 5 s
+	OutboxBytes           int           // of what intakes and effects have sent and no broker has acknowledged, also for callers who wait no longer; 64 MiB
+	TransactionTimeout    time.Duration // after which the broker aborts; below RebalanceTimeout; 30 s
+	RebalanceTimeout      time.Duration // 60 s
+	SessionTimeout        time.Duration // 45 s
+	Heartbeat             time.Duration // 3 s
+	PollWait              time.Duration // longest poll without data; 1 s
+	FetchWait             time.Duration // longest wait of a fetch in the broker; a partition that comes new waits for it; 500 ms
+	IdleCommit            time.Duration // offsets of inputs without effect are committed this late; 1 s
+	EndSample             time.Duration // between two looks at the inputs' ends for a due timer; 200 ms
+	HoldTimers            time.Duration // longest wait of a due timer for a lagging input; 5 min
+	WatchEvery            time.Duration // between two looks at how far watched services have read; 1 s
+	DedupeWindow          time.Duration // for which an input may be sent again or read late; every input keeps its records for longer; 7 d
+	RestoreAttempts       int           // times that a restore begins anew because its changelog was cut while it was read; 3
+	RestoreStall          time.Duration // longest time for which nothing may come of a changelog; then the session is built anew; 2 min
+	RebuildBackoff        time.Duration // before a failed session is built anew, doubling with each; 100 ms
+	RebuildBackoffMost    time.Duration // the longest of these; 10 s
+	BreakerWindow         int           // inputs over which defects are counted; 1,000
+	BreakerShare          float64       // share of defects that stops the service; 0.5
+	BreakerMinimum        int           // defects below which it does not; 50
 }
 
 func (l Limits) withDefaults() Limits {
 	def(&l.TransactionInputs, 20_000)
+	def(&l.PollInputs, 5000)
 	def(&l.TransactionAge, 100*time.Millisecond)
 	def(&l.TransactionBytes, 8<<20)
 	def(&l.CommitPause, 5*time.Millisecond)
 	def(&l.TimersAtOnce, 2000)
 	def(&l.FetchBytes, 16<<20)
 	def(&l.FetchPartitionBytes, 1<<20)
+	def(&l.RestoreFetchBytes, 16<<20)
+	def(&l.RestorePartitionBytes, 4<<20)
 	def(&l.BatchBytes, 128<<20)
 	def(&l.RecordBytes, 900<<10)
 	def(&l.KeyBytes, 1<<10)
@@ -121,6 +130,9 @@ func (l Limits) withDefaults() Limits {
 	def(&l.RowCacheBytes, 256<<20)
 	def(&l.KeyFilterBytes, 64<<20)
 	def(&l.CheckpointBytes, 128<<20)
+	def(&l.RestoreLoadBytes, 64<<20)
+	def(&l.BlockCacheBytes, table.DefaultBlockCache)
+	def(&l.TimersInMemory, 10_000)
 	def(&l.CheckpointEvery, 5*time.Second)
 	def(&l.ParkedPerKey, 1000)
 	def(&l.QuarantineAfter, 3)
@@ -182,11 +194,17 @@ func (c Config) Validate() error {
 	if l.FetchPartitionBytes > l.FetchBytes {
 		errs = append(errs, fmt.Errorf("fetch-partition-bytes %d is above fetch-bytes %d: one partition would starve the others: set fetch-partition-bytes to at most fetch-bytes", l.FetchPartitionBytes, l.FetchBytes))
 	}
+	if l.RestorePartitionBytes > l.RestoreFetchBytes {
+		errs = append(errs, fmt.Errorf("restore-partition-bytes %d is above restore-fetch-bytes %d: one partition would starve the others: set restore-partition-bytes to at most restore-fetch-bytes", l.RestorePartitionBytes, l.RestoreFetchBytes))
+	}
+	if l.BlockCacheBytes < table.LeastBlockCache {
+		errs = append(errs, fmt.Errorf("block-cache-bytes %d: checkpoints would take all of it: set at least %d", l.BlockCacheBytes, table.LeastBlockCache))
+	}
 	if int64(l.BatchBytes) < int64(l.FetchPartitionBytes) {
 		errs = append(errs, fmt.Errorf("batch-bytes %d is below fetch-partition-bytes %d: a batch that is fetched could not be taken; set at least that", l.BatchBytes, l.FetchPartitionBytes))
 	}
-	if l.FetchBytes > clientAnswer {
-		errs = append(errs, fmt.Errorf("fetch-bytes %d: the client takes no answer above %d: set at most that", l.FetchBytes, clientAnswer))
+	if most := max(l.FetchBytes, l.RestoreFetchBytes); most > clientAnswer {
+		errs = append(errs, fmt.Errorf("fetch-bytes and restore-fetch-bytes, %d: the client takes no answer above %d: set at most that", most, clientAnswer))
 	}
 	if l.Heartbeat >= l.SessionTimeout {
 		errs = append(errs, fmt.Errorf("heartbeat %v is not below the session timeout %v: the group would give the tasks of a living worker away: set heartbeat to a third of session-timeout, or less", l.Heartbeat, l.SessionTimeout))

@@ -75,6 +75,9 @@ func TestContradictions(t *testing.T) {
 		{Limits{RecordBytes: 10 << 20}, "set at most"},
 		{Limits{FetchBytes: 1 << 10}, "starve"},
 		{Limits{FetchBytes: 512 << 20}, "takes no answer"},
+		{Limits{RestoreFetchBytes: 1 << 10}, "restore-partition-bytes"},
+		{Limits{RestoreFetchBytes: 512 << 20}, "takes no answer"},
+		{Limits{BlockCacheBytes: 1 << 20}, "block-cache-bytes"},
 		{Limits{Heartbeat: time.Minute}, "living worker"},
 	} {
 		if err := (Config{Limits: c.limits}).Validate(); err == nil || !strings.Contains(err.Error(), c.says) {

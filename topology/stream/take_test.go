@@ -415,10 +415,11 @@ func TestDamagedRowWithTimers(t *testing.T) {
 func BenchmarkTake(b *testing.B) {
 	w := benched(b, echoing)
 	t := w.tasks[taskID{"", 0}]
+	inputs := Limits{}.withDefaults().PollInputs
 	at, n := time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC), int64(0)
 	for b.Loop() {
 		b.StopTimer()
-		polled := make([]*kgo.Record, batchInputs)
+		polled := make([]*kgo.Record, inputs)
 		for i := range polled {
 			polled[i] = w.hold(b, fmt.Sprintf("web-%08d", n), n, at)
 			n++
@@ -430,8 +431,8 @@ func BenchmarkTake(b *testing.B) {
 			b.Fatal(err)
 		}
 		changed := x.changelog()
-		if len(changed) != batchInputs || len(x.outputs) != batchInputs {
-			b.Fatalf("%d rows and %d facts of %d inputs", len(changed), len(x.outputs), batchInputs)
+		if len(changed) != inputs || len(x.outputs) != inputs {
+			b.Fatalf("%d rows and %d facts of %d inputs", len(changed), len(x.outputs), inputs)
 		}
 		if err := x.apply(changed, time.Now()); err != nil {
 			b.Fatal(err)

@@ -103,7 +103,7 @@ func (t *task) release() {
 type spareRows struct{ rows []*row }
 
 // maxSpareRows bounds them.
-const maxSpareRows = 2 * batchInputs
+const maxSpareRows = 10_000
 
 func (s *spareRows) take() *row {
 	n := len(s.rows)

@@ -476,12 +476,8 @@ func (w *worker) pollMore(ctx context.Context, x *transaction) kgo.Fetches {
 // fetchTrip is for an answer that is on its way: not for one that waits for data.
 const fetchTrip = 10 * time.Millisecond
 
-// batchInputs bounds the inputs that are read together, and so the memory that
-// one poll takes.
-const batchInputs = 5000
-
 func (w *worker) pollSize(x *transaction) int {
-	return min(batchInputs, w.limits.TransactionInputs-x.inputs)
+	return min(w.limits.PollInputs, w.limits.TransactionInputs-x.inputs)
 }
 
 // assigned hears of a new assignment before where it is to be read from is
@@ -570,7 +566,10 @@ func (w *worker) taskOf(p partition) taskID { return taskID{w.plan.bySrc[p.topic
 // share is what each of so many tasks may keep in memory.
 func (w *worker) share(tasks int) table.Limits {
 	n := int64(w.config.Workers * max(1, tasks))
-	return table.Limits{Cache: w.limits.RowCacheBytes / n, Pending: max(1, w.limits.CheckpointBytes/n), Filter: max(1, w.limits.KeyFilterBytes/n), Every: w.limits.CheckpointEvery}
+	return table.Limits{
+		Cache: w.limits.RowCacheBytes / n, Pending: max(1, w.limits.CheckpointBytes/n), Filter: max(1, w.limits.KeyFilterBytes/n), Every: w.limits.CheckpointEvery,
+		Near: w.limits.TimersInMemory, Load: w.limits.RestoreLoadBytes,
+	}
 }
 
 // take runs the steps of what was polled: it reads all inputs, then loads all

@@ -46,8 +46,7 @@ var errStop = errors.New("stop")
 
 // Limits of the database.
 const (
-	memTable   = 8 << 20               // bytes of small checkpoints in memory, before they are written as a table
-	blockCache = 48 << 20              // bytes of blocks that were read last, indexes and filters among them; memtables are taken from it
+	memTable   = 8 << 20               // bytes of small checkpoints in memory, before they are written as a table; two at most, taken from the block cache
 	tableFrom  = 1 << 20               // bytes of entries that are written as a table of their own
 	looseMost  = 24                    // tables on top of each other: a checkpoint waits while there are more
 	looseWait  = 10 * time.Millisecond // between two looks at that
@@ -67,12 +66,13 @@ type onDisk struct {
 	room     room
 }
 
-func openDisk(dir string, stands bool) (d *onDisk, err error) {
+func openDisk(c Config) (d *onDisk, err error) {
+	dir := c.Dir
 	d = &onDisk{incoming: filepath.Join(dir, "incoming"), room: room{dir}}
 	if err := d.room.check(); err != nil {
 		return nil, err
 	}
-	if stands { // Pebble's own option for that leaves a file
+	if c.Stands { // Pebble's own option for that leaves a file
 		switch at, err := pebble.Peek(dir, vfs.Default); {
 		case err == nil && !at.Exists:
 			return nil, ErrNone
@@ -82,7 +82,7 @@ func openDisk(dir string, stands bool) (d *onDisk, err error) {
 	}
 	d.options = &pebble.Options{
 		FS:                         inPieces{vfs.Default}, // Pebble's own choice looks after each write by a timer
-		CacheSize:                  blockCache,
+		CacheSize:                  c.BlockCache,
 		L0StopWritesThreshold:      math.MaxInt, // a stop of Pebble's has no end; table waits
 		FlushDelayDeleteRange:      dropDelay,
 		MemTableSize:               memTable,

@@ -25,12 +25,9 @@ type index struct {
 	crowd  int             // the deadlines when trim last found them all at one instant; it waits for twice as many
 }
 
-// Deadlines in memory: one scan takes so many, and where many more have come
-// since, the later ones are left to the disk.
-const (
-	nearLimit = 10_000
-	nearMost  = 4 * nearLimit
-)
+// nearMost is how many deadlines are kept, times Limits.Near: where more have come since a
+// scan, the later ones are left to the disk.
+const nearMost = 4
 
 type deadlineAt struct {
 	at  time.Time
@@ -90,11 +87,11 @@ func (x *index) change(c *Change) {
 // trim lets go of the later deadlines when there are too many in memory: they lie
 // behind a nearer edge then.
 func (x *index) trim() {
-	if len(x.near) <= max(nearMost, 2*x.crowd) {
+	if len(x.near) <= max(nearMost*x.task.limits.Near, 2*x.crowd) {
 		return
 	}
 	slices.SortFunc(x.near, deadlineAt.compare) // what is sorted is a heap
-	edge := x.near[nearLimit].at
+	edge := x.near[x.task.limits.Near].at
 	keep, _ := slices.BinarySearchFunc(x.near, edge, func(d deadlineAt, at time.Time) int { return d.at.Compare(at) })
 	if keep == 0 { // the earliest are all at one instant
 		x.crowd = len(x.near)
@@ -176,7 +173,7 @@ func (x *index) fill() error {
 			return errStop
 		}
 		at, _ := deadlineOf(key)
-		if len(taken) >= nearLimit && at.After(last) {
+		if len(taken) >= x.task.limits.Near && at.After(last) {
 			full = true
 			return errStop
 		}

@@ -1,13 +1,9 @@
 package table
 
-// loadMost bounds what is gathered of a task that is restored, in bytes, however much
-// room its cache has.
-const loadMost = 64 << 20
-
 // load is how much of a task that is restored is written at once: all the room that it
-// has, since what lies in fewer tables is merged less often. One half of it is gathered,
+// has, up to Limits.Load, since what lies in fewer tables is merged less often. One half of it is gathered,
 // while the other is written.
-func (l Limits) load() int64 { return min((l.Cache+2*l.Pending)/2, loadMost) }
+func (l Limits) load() int64 { return min((l.Cache+2*l.Pending)/2, l.Load) }
 
 // PastCache says that a restore which has so many rows to go, of so many bytes each, had
 // better Load them: the cache has no room for them, and nothing is in memory yet. Without

@@ -26,10 +26,18 @@ type Store struct {
 
 // Config sizes a store. The zero value is right for a laptop.
 type Config struct {
-	Dir    string // "": a temporary directory, removed by Close
-	Memory bool   // no disk at all: a restart restores everything from the changelogs
-	Stands bool   // ErrNone where there is no database yet
+	Dir        string // "": a temporary directory, removed by Close
+	Memory     bool   // no disk at all: a restart restores everything from the changelogs
+	Stands     bool   // ErrNone where there is no database yet
+	BlockCache int64  // bytes of blocks that were read last, indexes and filters among them; default DefaultBlockCache
 }
+
+// DefaultBlockCache is in bytes.
+const DefaultBlockCache = 48 << 20
+
+// LeastBlockCache leaves room beside what small checkpoints take of the block cache before
+// they are written as a table. In bytes.
+const LeastBlockCache = 2 * memTable
 
 // ErrNone says that there is no database.
 var ErrNone = errors.New("no state lies there")
@@ -54,7 +62,10 @@ func Open(c Config) (*Store, error) {
 			return nil, fmt.Errorf("make state directory: %w", err)
 		}
 	}
-	d, err := openDisk(c.Dir, c.Stands)
+	if c.BlockCache == 0 {
+		c.BlockCache = DefaultBlockCache
+	}
+	d, err := openDisk(c)
 	if err != nil {
 		return nil, fmt.Errorf("open state in %s: %w", c.Dir, err)
 	}

@@ -403,7 +403,7 @@ func TestManyDeadlines(t *testing.T) {
 	at := map[string]time.Time{}
 	for batch := range 12 {
 		var changes []Change
-		for i := range nearMost / 8 {
+		for i := range nearMost * near / 8 {
 			key := fmt.Sprintf("R%d-%d", batch, i)
 			at[key] = noon.Add(time.Duration(random.IntN(3_600_000)) * time.Millisecond)
 			changes = append(changes, Change{Key: key, Value: []byte("v"), Is: at[key]})
@@ -411,7 +411,7 @@ func TestManyDeadlines(t *testing.T) {
 		if err := task.Commit(changes, Marker{Next: int64(batch + 1)}); err != nil {
 			t.Fatal(err)
 		}
-		if len(task.index.near) > nearMost {
+		if len(task.index.near) > nearMost*near {
 			t.Fatalf("%d deadlines in memory", len(task.index.near))
 		}
 		if batch == 4 || batch == 8 {
@@ -480,7 +480,7 @@ func TestAllThatWasReadIsMet(t *testing.T) {
 	dir := t.TempDir()
 	store, task := reopen(t, dir)
 	var armed, met []Change
-	for i := range nearLimit + 1 {
+	for i := range near + 1 {
 		c := Change{Key: fmt.Sprintf("R%05d", i), Value: []byte("v"), Is: noon.Add(time.Duration(i) * time.Second)}
 		armed, met = append(armed, c), append(met, Change{Key: c.Key, Value: c.Value, Was: c.Is})
 	}
@@ -493,11 +493,11 @@ func TestAllThatWasReadIsMet(t *testing.T) {
 	closeStore(t, store)
 	store, task = reopen(t, dir)
 	defer closeStore(t, store)
-	if err := task.Commit(met[:nearLimit], Marker{Next: 2}); err != nil {
+	if err := task.Commit(met[:near], Marker{Next: 2}); err != nil {
 		t.Fatal(err)
 	}
-	if at, key, err := task.Next(); err != nil || key != armed[nearLimit].Key {
-		t.Errorf("next is %v of %q, %v, want %q", at, key, err, armed[nearLimit].Key)
+	if at, key, err := task.Next(); err != nil || key != armed[near].Key {
+		t.Errorf("next is %v of %q, %v, want %q", at, key, err, armed[near].Key)
 	}
 }
 
@@ -546,7 +546,7 @@ func TestManyAtOneInstant(t *testing.T) {
 	store, task := reopen(t, t.TempDir())
 	defer closeStore(t, store)
 	var changes []Change
-	for i := range 2 * nearMost {
+	for i := range 2 * nearMost * near {
 		changes = append(changes, Change{Key: fmt.Sprintf("R%06d", i), Value: []byte("v"), Is: noon})
 	}
 	if _, _, err := task.Next(); err != nil {
@@ -555,7 +555,7 @@ func TestManyAtOneInstant(t *testing.T) {
 	if err := task.Commit(changes, Marker{Next: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if task.index.crowd <= nearMost {
+	if task.index.crowd <= nearMost*near {
 		t.Error("they are sorted with each that comes: with so many that is a minute")
 	}
 	for i := range changes {
@@ -840,3 +840,6 @@ func rowsOf(t *testing.T, v *View, prefix string) string {
 	}
 	return all
 }
+
+// near is how many deadlines one scan takes by default.
+var near = Limits{}.withDefaults().Near

@@ -142,6 +142,8 @@ type Limits struct {
 	Pending int64         // bytes of those and of their index entries: a checkpoint begins; at twice as many, with those that it writes, a commit waits for it before it returns; default 8 MiB
 	Filter  int64         // bytes for which keys are on disk: beyond them the disk is asked for every row that is not in memory; default 64 MiB
 	Every   time.Duration // longest time between checkpoints of a task that changes; default 5 s
+	Near    int           // deadlines that one scan takes; four times as many are kept, later ones are left to the disk; default 10,000
+	Load    int64         // bytes of a restore that goes past the cache that are written at once; default 64 MiB
 }
 
 func (l Limits) withDefaults() Limits {
@@ -153,6 +155,12 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Every == 0 {
 		l.Every = 5 * time.Second
+	}
+	if l.Near == 0 {
+		l.Near = 10_000
+	}
+	if l.Load == 0 {
+		l.Load = 64 << 20
 	}
 	return l
 }

@@ -146,7 +146,7 @@ func (o *options) runtime(business clock.Clock, log *slog.Logger, r prometheus.R
 	if err := o.directory(); err != nil {
 		return c, nil, err
 	}
-	store, err := table.Open(table.Config{Dir: o.state})
+	store, err := table.Open(table.Config{Dir: o.state, BlockCache: c.Limits.BlockCacheBytes})
 	if err != nil {
 		return c, nil, err
 	}
