@@ -338,6 +338,24 @@ func TestRestoreFromBeforeTheTombstones(t *testing.T) {
 	d.tells(t, wiped, "tombstones are kept")
 }
 
+// TestQuietTask: a task that had nothing to do until its session ended well has missed
+// nothing until then, and is not restored anew for having been quiet.
+func TestQuietTask(t *testing.T) {
+	b := ran(t, orders(20))
+	began := time.Now().Truncate(time.Millisecond)
+	i := b.start("a", counting(clearing))
+	await(t, i.runner.Ready(), "all is restored")
+	i.end()
+	for p := range int32(partitions) {
+		b.tamper("a", p, func(task *table.Task) error {
+			if at := task.Marker().Applied; at.Before(began) {
+				t.Errorf("partition %d is said to be of %v, before %v when it was still there", p, at, began)
+			}
+			return nil
+		})
+	}
+}
+
 // TestRestoreFromAChangelogThatIsCutMeanwhile: an offset goes after its reader has
 // looked where to begin. A reader that resets would have half of the rows; one
 // that waits would wait for ever.

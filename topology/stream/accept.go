@@ -319,19 +319,22 @@ func (w *worker) unpark(ctx context.Context, x *transaction, t *task, r *row) er
 	return nil
 }
 
-// unparked takes a parked input off its key. With the last one goes a row that has
-// ended before.
+// unparked takes a parked input off its key. With the last one goes a row that it alone
+// has kept: one that has ended, or to which nothing else ever happened.
 func (w *worker) unparked(x *transaction, t *task, r *row, n int64) error {
 	x.touch(t, r)
 	r.frame.ParkedFrom++
 	if err := w.stageParked(x, t, r, n, nil); err != nil {
 		return err
 	}
-	if r.ended && r.frame.parked() == 0 {
-		r.frame, r.staged, r.dirty = frame{}, nil, true
-		return nil
+	if err := w.restage(x, t, r); err != nil || r.frame.parked() > 0 {
+		return err
 	}
-	return w.restage(x, t, r)
+	isNew, err := t.set.isNew(r, &x.slab.scratch)
+	if err == nil && isNew {
+		r.frame, r.staged = frame{}, nil
+	}
+	return err
 }
 
 func (w *worker) parkAgain(x *transaction, t *task, r *row, n int64, p *parkedInput, after time.Duration) error {

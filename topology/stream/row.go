@@ -43,7 +43,6 @@ type row struct {
 	wasHand bool
 	staged  []byte // its bytes as the steps so far have left them; nil: it ends
 	dirty   bool
-	ended   bool // by its latest step; what is parked under its key may keep it
 }
 
 // Keys of the changelog.
@@ -87,6 +86,15 @@ func (s *set) encode(r *row, scratch *[]byte) ([]byte, error) {
 	}
 	*scratch = b
 	return bytes.Clone(b), nil // as large as it must be: it stays
+}
+
+// isNew says that a row, but for what its parked inputs have left there, is as one that
+// never was.
+func (s *set) isNew(r *row, scratch *[]byte) (bool, error) {
+	like := row{key: r.key, state: s.codec(r.key).New(), frame: r.frame}
+	like.frame.Sequence, like.frame.Seen, like.frame.Timers, like.frame.Intents = 0, nil, nil, nil
+	b, err := s.encode(&like, scratch)
+	return bytes.Equal(b, r.staged), err
 }
 
 // decode fills the row from bytes, which must not change any more; nil makes it new.

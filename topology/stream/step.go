@@ -167,7 +167,7 @@ func (w *worker) step(x *transaction, in *input, r *row) error {
 	if len(staged) > w.limits.RecordBytes {
 		return errDefect{fmt.Errorf("the row would be %d bytes, more than the limit of %d", len(staged), w.limits.RecordBytes)}
 	}
-	r.staged, r.dirty, r.ended = staged, true, t.Outputs().Ends
+	r.staged, r.dirty = staged, true
 	x.started = append(x.started, started...)
 	if in.outcome != "" {
 		w.answered(x, in.outcome)

@@ -151,6 +151,7 @@ type patient struct {
 	tried []int32
 	ran   []int32
 	ends  bool // each that it runs ends its row
+	drops bool // it does nothing with any
 }
 
 func (p *patient) benched(t *testing.T) *worker {
@@ -161,6 +162,9 @@ func (p *patient) benched(t *testing.T) *worker {
 			p.tried = append(p.tried, e.Score)
 			if p.wait {
 				return topology.Park(time.Hour, "not yet")
+			}
+			if p.drops {
+				return topology.Drop("nothing to do")
 			}
 			p.ran = append(p.ran, e.Score)
 			if p.ends {
@@ -188,6 +192,28 @@ func TestParkedBehindTheEnd(t *testing.T) {
 	}
 	if want := []int32{1, 2, 3, 4, 5, 6}; !slices.Equal(p.ran, want) {
 		t.Errorf("ran %v, want %v", p.ran, want)
+	}
+}
+
+// TestParkedForNothing: a row that was made for what is parked, or has ended before that
+// ran, goes with the last of it.
+func TestParkedForNothing(t *testing.T) {
+	for _, ended := range []bool{false, true} {
+		p := &patient{wait: true, drops: !ended, ends: ended}
+		w := p.benched(t)
+		w.limits.TransactionBytes = 1 // one parked input a transaction
+		turn, now := w.turns(t)
+		turn(w.hold(t, "web-1", 1, now.now), w.hold(t, "web-1", 2, now.now))
+		turn(w.hold(t, "web-1", 2, now.now))
+		p.wait, now.now = false, now.now.Add(time.Hour)
+		turn()
+		p.drops = true
+		for range 3 {
+			turn()
+		}
+		if b, err := w.tasks[taskID{"", 0}].table.Get("Racme/web-1"); b != nil || err != nil {
+			t.Errorf("ended: %v: of the row %q is left, %v", ended, b, err)
+		}
 	}
 }
 

@@ -158,7 +158,7 @@ func (w *worker) serve(ctx context.Context) (err error) {
 		for _, t := range w.tasks {
 			var terr error
 			if clean {
-				if terr = t.table.Checkpoint(); errors.Is(terr, table.ErrOvertaken) {
+				if terr = t.leave(time.Now()); errors.Is(terr, table.ErrOvertaken) {
 					terr = nil // whoever has it writes it
 				} else if terr != nil {
 					terr = fmt.Errorf("%w: %w", errNotKept, terr)
