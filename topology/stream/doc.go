@@ -23,7 +23,8 @@
 //  3. a failed produce aborts: by itself it would not stop the commit
 //  4. every polled record is processed, parked or dead-lettered, or nothing is
 //  5. a transaction of timers alone commits an unchanged offset, so that it can be fenced
-//  6. a partition without a commit starts at an explicit offset
+//  6. a partition without a commit starts at an explicit offset; a task without any that has
+//     rows is refused: its offsets were forgotten
 //  7. control records are kept, or positions never reach the end
 //  8. read committed, stable offsets, no rebalance inside a batch
 //
