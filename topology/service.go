@@ -25,6 +25,7 @@ type Service struct {
 	Views     []View
 	Intakes   []Intake
 	Watch     *Watch
+	Bounds    []Bound // the limits of its own, for people
 }
 
 // Output declares a message that a service may write.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"troupe/topology"
 	"troupe/topology/partner"
 )
 
@@ -75,6 +76,20 @@ func (c Config) withDefaults() Config {
 		c.Transport = partner.Transport()
 	}
 	return c
+}
+
+// Bounds are the limits that hold under c.
+func (c Config) Bounds() []topology.Bound {
+	c = c.withDefaults()
+	return []topology.Bound{
+		topology.AtMost("body-bytes", c.BodyLimit, "a request is refused with 413"),
+		topology.AtMost("name-bytes", identifierLimit, "a request is refused with 422, a look-up with 404"),
+		topology.AtMost("key-bytes", keyLimit, "of an Idempotency-Key: the request is refused with 400"),
+		topology.AtMost("keys", c.Keys, "the oldest answer is forgotten: a repeat goes to ordercapture again; while all await theirs, a request is refused with 503"),
+		topology.AtMost("key-ttl", c.KeyTTL, "the answer is forgotten likewise"),
+		topology.AtMost("partner-timeout", c.Timeout, "a request is refused with 503; of a look-up, the section is unavailable"),
+		topology.AtMost("partner-answer-bytes", answerLimit, "no more is read: of a look-up, the section is unavailable; of a refusal, the reason is lost"),
+	}
 }
 
 //go:embed openapi.yaml

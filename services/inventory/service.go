@@ -170,6 +170,15 @@ func Service() topology.Service {
 			stock,
 		},
 		Intakes: []topology.Intake{countsIntake()},
+		Bounds: []topology.Bound{
+			topology.AtMost("levels-per-report", maxLevels, "the intake answers 413 and takes none"),
+			topology.AtMost("open-reservations-per-sku", maxOpen, "a request for one more is a dead letter"),
+			topology.AtMost("adjustments-per-sku", maxChanges, "the earliest is forgotten; one that comes and is no later than that is a dead letter, since it may be a repeat"),
+			topology.AtMost("adjustments-for", repeatedFor, "before the one that comes: what is earlier is forgotten likewise"),
+			topology.AtMost("adjustments-of-any-age", changesKept, "beyond so many they are forgotten for their age"),
+			topology.AtMost("inputs-per-sku", rememberPerSKU, "the oldest is forgotten: a repeat of it runs its step again"),
+			topology.AtMost("reservation-hold", holdFor, "from when all of the order is reserved: without a planned shipment it is given back, and asked for anew if the money comes after that"),
+		},
 	}
 }
 

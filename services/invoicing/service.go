@@ -46,6 +46,10 @@ func Service(erp ERP) topology.Service {
 			),
 		},
 		Intakes: []topology.Intake{erpIntake()},
+		Bounds: []topology.Bound{
+			topology.AtMost("documents-without-booking", maxWaiting, "the next under the same ERP number is a dead letter"),
+			topology.AtMost("booking-wait", orphanPatience, "from the latest: documents are published without an order; should the booking come, under it, and invoices without it are voided"),
+		},
 	}
 }
 

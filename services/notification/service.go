@@ -100,6 +100,10 @@ func Service(mailer Mailer, directory *Directory) topology.Service {
 			topology.Outcome("mail.send", topology.Never, mailer.Send, onAnswered),
 		)},
 		Views: []topology.View{directory.view()},
+		Bounds: []topology.Bound{
+			topology.AtMost("remembered-attempts", rememberedAttempts, "the oldest is forgotten: tried again, its mail ends as UNKNOWN"),
+			topology.AtMost("mail-timeout", defaultTimeout, "the delivery is tried again; once the whole text was sent, the mail ends as UNKNOWN"),
+		},
 	}
 }
 

@@ -149,6 +149,10 @@ func Service() topology.Service {
 			topology.On("FlowClosed", onFlowClosed),
 		)},
 		Intakes: []topology.Intake{ordersIntake(), cancellationsIntake()},
+		Bounds: []topology.Bound{
+			topology.AtMost("name-bytes", nameLimit, "of a SKU or a node: the intake answers 422"),
+			topology.AtMost("early-cancellation-wait", cancelPatience, "a dead letter says that nobody has placed the order; should it come, the wish is carried on"),
+		},
 	}
 }
 

@@ -56,6 +56,10 @@ func Service(provider Provider, policy Policy) topology.Service {
 			topology.Due(giveBackWait, onGiveBackWaited),
 		)},
 		Intakes: []topology.Intake{providerIntake()},
+		Bounds: []topology.Bound{
+			topology.AtMost("tenders-of-unknown-order", MaxTenders, "the provider's word on one more is a dead letter"),
+			topology.AtMost("give-back-wait", policy.GiveBackWaits, "shipment's word on what leaves is waited for no longer: money that pays for nothing goes back"),
+		},
 	}
 }
 

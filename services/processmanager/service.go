@@ -68,6 +68,11 @@ func Service(definition *Definition) topology.Service {
 			topology.Asks[releaseReservation]("inventory"), topology.Asks[ownerAwaited]("processmanager"),
 		},
 		Sets: []topology.Set{set},
+		Bounds: []topology.Bound{
+			topology.AtMost("positions-per-reader", maxPositions, "the oldest is forgotten: what was read by then counts as read when it occurred"),
+			topology.AtMost("reading-recheck", recheck, "an obligation whose owner had not read its cause looks again"),
+			topology.AtMost("order-wait", orphanPatience, "from the latest event: a dead letter says that nobody has placed the order; what came stays in the flow"),
+		},
 		Watch: &topology.Watch{Readers: definition.awaits(), Message: func(p topology.Position) schemas.Message {
 			return &ownerPosition{Owner: p.Service, Topic: p.Topic, Partition: p.Partition, Offset: p.Offset, AsOf: p.AsOf}
 		}},

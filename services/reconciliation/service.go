@@ -23,6 +23,12 @@ func Service(rules Rules) topology.Service {
 			topology.Publishes[mismatchCleared](), topology.Publishes[mismatchAccepted](),
 		},
 		Sets: []topology.Set{rules.set()},
+		Bounds: []topology.Bound{
+			topology.AtMost("facts-per-kind", maxFacts, "the event that brings one more about an order is a dead letter"),
+			topology.AtMost("units-per-line", maxUnits, "an order, promise, dispatch or document with more is a dead letter"),
+			topology.AtMost("minor-units", int64(maxAmount), "an event by which more would be booked is a dead letter"),
+			topology.AtMost("evidence-per-mismatch", maxEvidence, "earlier records are left out of what is told"),
+		},
 	}
 }
 

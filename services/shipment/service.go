@@ -51,6 +51,11 @@ func Service(warehouse Warehouse) topology.Service {
 			topology.Due("waiting", onWaited),
 		)},
 		Intakes: []topology.Intake{warehouseIntake(), carrierIntake()},
+		Bounds: []topology.Bound{
+			topology.AtMost("waiting-reports", maxWaiting, "the warehouse's next on an order that nobody has placed is a dead letter"),
+			topology.AtMost("waiting-scans", maxWaiting, "the carrier's next on a parcel that has not left is a dead letter"),
+			topology.AtMost("report-wait", patience, "from the latest: a dead letter says how many wait, and they wait on"),
+		},
 	}
 }
 

@@ -48,6 +48,9 @@ func (v *View) Service() topology.Service {
 		Name: "tracking", Owner: "customer-care",
 		Doc:   "tells customers where their order is, in their words",
 		Views: []topology.View{view},
+		Bounds: []topology.Bound{
+			topology.AtMost("orders-per-customer", listLimit, "the latest are listed, with how many there are"),
+		},
 	}
 }
 

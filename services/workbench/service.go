@@ -26,6 +26,15 @@ func (b *Bench) Service() topology.Service {
 		Name: "workbench", Owner: "operations",
 		Doc:   "shows operators what is going on, and what is wrong",
 		Views: []topology.View{view},
+		Bounds: []topology.Bound{
+			topology.AtMost("facts-per-flow", b.limits.factsPerFlow, "the earliest is let go, and the flow's page says so"),
+			topology.AtMost("whole-closed-flows", b.limits.wholeClosed, "the one that closed first keeps a summary, and its page says so"),
+			topology.AtMost("exceptions", b.limits.exceptions, "the oldest is let go and counted"),
+			topology.AtMost("detail-runes", detailLimit, "an exception's detail is cut, with an ellipsis"),
+			topology.AtMost("flows-per-page", flowsPerPage, "the next page has the rest"),
+			topology.AtMost("facts-per-page", factsPerPage, "the next page has the rest"),
+			topology.AtMost("rows-per-page", rowsPerPage, "the next page has the rest: of mismatches, and of exceptions"),
+		},
 	}
 }
 

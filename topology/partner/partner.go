@@ -23,6 +23,15 @@ const MaxBody = 4 << 20
 // flight come at once, and find one.
 const keptOpen = 64
 
+// Bounds are the limits of whoever talks to a partner.
+func Bounds() []topology.Bound {
+	return []topology.Bound{
+		topology.AtMost("request-bytes", MaxBody, "an intake answers 413, the ERP's a SOAP fault"),
+		topology.AtMost("answer-bytes", MaxBody, "no more of a partner's answer is read: cut short it is an error, and the call is tried again"),
+		topology.AtMost("kept-connections", keptOpen, "one more to the same host is closed when its call has ended"),
+	}
+}
+
 // Transport is how a process reaches its partners where nothing else is said.
 func Transport() http.RoundTripper {
 	return &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: keptOpen}

@@ -99,7 +99,7 @@ func (l *Limits) Set(name, value string) error {
 	all := l.Named()
 	i := slices.IndexFunc(all, func(have Limit) bool { return have.Name == name })
 	if i < 0 {
-		return fmt.Errorf("there is no limit %q: `troupe limits` lists them", name)
+		return fmt.Errorf("the runtime has no limit %q: `troupe limits` lists those it has", name)
 	}
 	var err error
 	positive := false

@@ -39,7 +39,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.prefix, "prefix", "", "prefix of every name on the broker")
 	f.StringVar(&o.state, "state", "", "directory for state; empty for a temporary one")
 	f.StringVar(&o.instance, "instance", "0", "stable name of this process's place among its like")
-	f.StringArrayVar(&o.limits, "limit", nil, "NAME=VALUE of a limit, as often as needed, over TROUPE_LIMITS; troupe limits lists them")
+	f.StringArrayVar(&o.limits, "limit", nil, "NAME=VALUE of a limit of the runtime, as often as needed, over TROUPE_LIMITS; troupe limits lists them")
 	w := &o.world
 	f.StringVar(&w.Scoring, "scoring-url", "", "URL of the fraud scoring service")
 	f.StringVar(&w.Provider, "provider-url", "", "URL of the payment provider")
