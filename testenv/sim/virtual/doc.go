@@ -10,6 +10,7 @@
 //	fault     the schedule: kills at any point of the loop, zombies, refusals, clocks
 //	load      writes inputs of the probe (testenv/probe), a service beside the estate's
 //	          of which it is known to the last fact what must become of them
+//	patient   the brokers' end of a connection
 //	judge     the estate's invariants, the probe's facts and rows, disks beside
 //	          changelogs, transactions that hang, rows that wait for what is over
 //	harm      planted bugs, done from outside: on the wire, in a service's value

@@ -73,8 +73,7 @@ func play(t *testing.T, seed uint64, more ...string) (said string, err error) {
 	return out.String(), err
 }
 
-// tries bounds how often a run is played that the embedded broker spoils: the worst
-// of them is spoilt one time in three.
+// tries bounds how often a run is played that the embedded broker spoils.
 const tries = 8
 
 // judged plays seeds, from the first on, up to one that the broker does not spoil.
