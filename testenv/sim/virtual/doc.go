@@ -2,7 +2,7 @@
 // real runtime and client, an embedded broker, a registry, the simulated world and
 // the edge, all in one bubble of testing/synctest, without a socket. Two processes
 // run every service; a schedule of faults, drawn from a seed, befalls them; the log
-// and the disks are judged while it goes on and when it is over.
+// is judged at every step and, with the disks, when it is over.
 //
 //	site      broker, registry, world, edge and processes
 //	process   a life of services, on a disk, a clock and a link of its own
@@ -11,6 +11,8 @@
 //	load      writes inputs of the probe (testenv/probe), a service beside the estate's
 //	          of which it is known to the last fact what must become of them
 //	patient   the brokers' end of a connection
+//	watch     asks for the invariants at every step: whenever a record has become
+//	          visible, before the clock goes on
 //	judge     the estate's invariants, the probe's facts and rows, disks beside
 //	          changelogs, transactions that hang, rows that wait for what is over
 //	harm      planted bugs, done from outside: on the wire, in a service's value

@@ -170,16 +170,19 @@ func (s *site) suffer(f fault) {
 	case unheard:
 		p.link.lose(f.key.Int16(), f.count)
 	case refusing:
-		s.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{f.key}, Err: f.err, Count: f.count, When: notOfTheLoad})
+		s.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{f.key}, Err: f.err, Count: f.count, When: ofTheEstate})
 	case reset:
 		p.clock.set(f.skew)
 	}
 }
 
-// notOfTheLoad spares the client that writes the probe's inputs: what it believes
-// to have committed is what the rest is measured by.
-func notOfTheLoad(r kmsg.Request) bool {
+// ofTheEstate spares the client that writes the probe's inputs, since what it
+// believes to have committed is what the rest is measured by, and the one that
+// watches.
+func ofTheEstate(r kmsg.Request) bool {
 	switch r := r.(type) {
+	case *kmsg.FetchRequest:
+		return r.Rack != watchName
 	case *kmsg.ProduceRequest:
 		return r.TransactionID == nil || *r.TransactionID != loadName
 	case *kmsg.EndTxnRequest:

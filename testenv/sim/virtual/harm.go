@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -21,6 +22,7 @@ type harm struct {
 	wire    func(m message, request []byte) []byte         // on its way to the broker
 	service func(topology.Service) topology.Service        // before it runs
 	calls   func(next http.RoundTripper) http.RoundTripper // to partners
+	garbled time.Duration                                  // when a stranger writes to a public topic
 }
 
 // harms are the planted bugs. Each does its harm again and again, not always:
@@ -38,7 +40,20 @@ var harms = map[string]func() harm{
 	"double capture": func() harm {
 		return harm{calls: func(next http.RoundTripper) http.RoundTripper { return captureTwice{next} }}
 	},
-	"lost timer": func() harm { return harm{service: loseTimers} },
+	"lost timer":     func() harm { return harm{service: loseTimers} },
+	"garbled record": func() harm { return harm{garbled: 47 * time.Second} },
+}
+
+// garble writes a record that nobody can read.
+func (s *site) garble() {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(s.addresses...), kgo.Dialer(s.brokers.DialContext))
+	if err == nil {
+		err = cl.ProduceSync(s.ctx, &kgo.Record{Topic: "stock", Value: []byte("garbled")}).FirstErr()
+		cl.Close()
+	}
+	if err != nil {
+		s.fail("nothing was garbled: %v", err)
+	}
 }
 
 func (h harm) to(services []topology.Service) []topology.Service {

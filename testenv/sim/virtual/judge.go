@@ -23,67 +23,104 @@ import (
 
 // judge looks at all topics as they are now, read committed: the ends are asked
 // for at once, so that what it sees is of one instant. With whole, what was owed
-// must have come.
-func (s *site) judge(ctx context.Context, whole bool) error {
+// must have come. It returns how many records there are.
+func (s *site) judge(ctx context.Context, whole bool) (records int, err error) {
 	c, err := s.plain("judge")
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if err := s.judgeEstate(ctx, c, whole); err != nil {
-		return fmt.Errorf("judge the estate: %w", err)
-	}
-	h, err := s.readProbe(ctx, c)
+	estate, err := scan.New(ctx, scan.Config{Brokers: c.Brokers, Options: c.Options, Topics: watched(c.Estate)})
 	if err != nil {
-		return fmt.Errorf("judge the probe: %w", err)
+		return 0, err
 	}
-	for _, w := range h.Wrong(whole) {
-		s.fail("probe: %s", w)
-	}
-	return nil
-}
-
-func (s *site) judgeEstate(ctx context.Context, c stream.Config, whole bool) error {
-	topics := check.Topics(c.Estate)
-	var dead []string
-	for _, t := range c.Estate.Topics {
-		dead = append(dead, topology.DeadTopic(t.Owner))
-	}
-	slices.Sort(dead)
-	sc, err := scan.New(ctx, scan.Config{Brokers: c.Brokers, Options: c.Options, Topics: append(topics, slices.Compact(dead)...)})
+	l, err := newLedger(s, c, estate.Partitions)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	checker, err := check.New(c.Wire, c.Estate, sc.Partitions)
-	if err != nil {
-		return err
+	if err := estate.Each(ctx, func(r check.Record) error { return l.add(ctx, r) }); err != nil {
+		return 0, fmt.Errorf("judge the estate: %w", err)
 	}
-	facts := newFacts(c.Wire)
-	err = sc.Each(ctx, func(r check.Record) error {
-		if strings.HasSuffix(r.Topic, topology.DeadTopic("")) {
-			s.fail("a dead letter in %s under %q", r.Topic, r.Key)
-			return nil
-		}
-		if err := facts.add(ctx, r); err != nil {
-			return err
-		}
-		return checker.Add(ctx, r)
-	})
-	if err != nil {
-		return err
+	if err := l.readProbe(ctx, c); err != nil {
+		return 0, fmt.Errorf("judge the probe: %w", err)
 	}
-	report := checker.Report()
-	for _, name := range slices.Sorted(maps.Keys(report.Violations)) {
-		if n := report.Violations[name]; n > 0 && (whole || !owed[name]) {
-			s.fail("invariant %s: %d violations, such as %v", name, n, examples(report, name))
-		}
-	}
-	for _, gap := range facts.gaps() {
-		s.fail("%s", gap)
-	}
+	l.judge(whole)
 	if whole && s.world.Placed() != s.orders {
 		s.fail("%d of %d orders were placed", s.world.Placed(), s.orders)
 	}
+	return l.records, nil
+}
+
+// watched are the estate's topics of which the invariants speak, and those where
+// nothing may lie.
+func watched(e topology.Estate) []string {
+	var dead []string
+	for _, t := range e.Topics {
+		dead = append(dead, topology.DeadTopic(t.Owner))
+	}
+	slices.Sort(dead)
+	return append(check.Topics(e), slices.Compact(dead)...)
+}
+
+var probeTopics = []string{probe.Inputs, probe.Facts, probe.Dead}
+
+// ledger is what was read of the topics, and what the invariants make of it.
+type ledger struct {
+	site    *site
+	records int
+	checker *check.Checker
+	facts   *facts
+	reader  *probe.Reader
+	history *probe.History
+}
+
+func newLedger(s *site, c stream.Config, partitions map[string]int32) (*ledger, error) {
+	checker, err := check.New(c.Wire, c.Estate, partitions)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := probe.NewReader(c.Wire)
+	return &ledger{site: s, checker: checker, facts: newFacts(c.Wire), reader: reader, history: probe.NewHistory()}, err
+}
+
+// add takes a record of the estate's.
+func (l *ledger) add(ctx context.Context, r check.Record) error {
+	l.records++
+	if strings.HasSuffix(r.Topic, topology.DeadTopic("")) {
+		l.site.fail("a dead letter in %s under %q", r.Topic, r.Key)
+		return nil
+	}
+	return errors.Join(l.checker.Add(ctx, r), l.facts.add(ctx, r))
+}
+
+// addProbe takes a record of the probe's.
+func (l *ledger) addProbe(ctx context.Context, r check.Record) error {
+	l.records++
+	if r.Topic == probe.Dead {
+		l.site.fail("probe: a dead letter of %q", r.Key)
+		return nil
+	}
+	e, err := l.reader.Open(ctx, r.Value)
+	if err != nil {
+		return err
+	}
+	l.history.Add(r.Topic, r.Key, e)
 	return nil
+}
+
+// judge says what is wrong with all that was taken.
+func (l *ledger) judge(whole bool) {
+	report := l.checker.Report()
+	for _, name := range slices.Sorted(maps.Keys(report.Violations)) {
+		if n := report.Violations[name]; n > 0 && (whole || !owed[name]) {
+			l.site.fail("invariant %s: %d violations, such as %v", name, n, examples(report, name))
+		}
+	}
+	for _, gap := range l.facts.gaps() {
+		l.site.fail("%s", gap)
+	}
+	for _, w := range l.history.Wrong(whole) {
+		l.site.fail("probe: %s", w)
+	}
 }
 
 // owed are the invariants that an estate may break for as long as part of it is
@@ -115,6 +152,9 @@ func (f *facts) add(ctx context.Context, r check.Record) error {
 		return nil
 	}
 	frame, err := f.wire.Open(ctx, r.Value)
+	if err != nil && !schemas.IsUnavailable(err) {
+		return nil // the checker says so
+	}
 	if err != nil {
 		return err
 	}
@@ -151,28 +191,12 @@ func (f *facts) gaps() (out []string) {
 }
 
 // readProbe reads what lies on the probe's topics.
-func (s *site) readProbe(ctx context.Context, c stream.Config) (*probe.History, error) {
-	sc, err := scan.New(ctx, scan.Config{Brokers: c.Brokers, Options: c.Options, Prefix: probePrefix, Topics: []string{probe.Inputs, probe.Facts, probe.Dead}})
+func (l *ledger) readProbe(ctx context.Context, c stream.Config) error {
+	sc, err := scan.New(ctx, scan.Config{Brokers: c.Brokers, Options: c.Options, Prefix: probePrefix, Topics: probeTopics})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	reader, err := probe.NewReader(c.Wire)
-	if err != nil {
-		return nil, err
-	}
-	h := probe.NewHistory()
-	return h, sc.Each(ctx, func(r check.Record) error {
-		if r.Topic == probe.Dead {
-			s.fail("probe: a dead letter of %q", r.Key)
-			return nil
-		}
-		e, err := reader.Open(ctx, r.Value)
-		if err != nil {
-			return err
-		}
-		h.Add(r.Topic, r.Key, e)
-		return nil
-	})
+	return sc.Each(ctx, func(r check.Record) error { return l.addProbe(ctx, r) })
 }
 
 // judgeState looks at what is left when all has stopped: rows on disk are those
@@ -199,12 +223,15 @@ func (s *site) judgeState(ctx context.Context) error {
 
 // judgeRows compares the probe's rows with what its inputs must have come to.
 func (s *site) judgeRows(ctx context.Context, c stream.Config) error {
-	h, err := s.readProbe(ctx, c)
+	l, err := newLedger(s, c, nil)
 	if err != nil {
 		return err
 	}
+	if err := l.readProbe(ctx, c); err != nil {
+		return err
+	}
 	c.Estate, c.Prefix = probe.Estate(partitions), probePrefix
-	wrong, err := h.WrongRows(ctx, c)
+	wrong, err := l.history.WrongRows(ctx, c)
 	for _, v := range wrong {
 		s.fail("probe: %v", v)
 	}

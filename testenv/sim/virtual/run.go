@@ -15,7 +15,6 @@ const (
 	processes  = 2
 	orders     = 8
 	faultsOver = 130 * time.Second
-	lookEvery  = 30 * time.Second  // the invariants that hold at every moment
 	patience   = 20 * time.Minute  // with all there is
 	settled    = 440 * time.Second // by then every order has come to its end, six business days and more
 )
@@ -40,6 +39,14 @@ func run(ctx context.Context, u setup, plan []fault) (v verdict, err error) {
 	if err != nil {
 		return v, fmt.Errorf("build the site: %w", err)
 	}
+	w, err := newWatch(s)
+	if err != nil {
+		return v, err
+	}
+	w.start(s.ctx)
+	if at := u.harm.garbled; at > 0 {
+		s.after(at-s.trace.age(), s.garble)
+	}
 	s.connect()
 	stood := time.Now()
 	s.trace.add("the estate stands")
@@ -49,47 +56,34 @@ func run(ctx context.Context, u setup, plan []fault) (v verdict, err error) {
 	}
 	loaded := make(chan error, 1)
 	go func() { loaded <- l.run(s.ctx, loadTime) }()
-	look := stood.Add(lookEvery)
-	until := func(t time.Time) error {
-		for time.Now().Before(t) && len(s.failed()) == 0 {
-			if look.Before(t) {
-				time.Sleep(time.Until(look))
-				look = look.Add(lookEvery)
-				if err := s.judge(ctx, false); err != nil {
-					return err
-				}
-				continue
-			}
-			time.Sleep(time.Until(t))
+	until := func(t time.Time) {
+		select {
+		case <-time.After(time.Until(t)):
+		case <-s.wrong:
 		}
-		return nil
 	}
 	for _, f := range plan {
-		if err := until(stood.Add(f.at)); err != nil {
-			return v, err
-		}
+		until(stood.Add(f.at))
 		s.suffer(f)
 	}
-	if err := until(stood.Add(faultTime)); err != nil {
-		return v, err
-	}
+	until(stood.Add(faultTime))
 	s.heal()
 	s.trace.add("all is healed")
 	if err := <-loaded; err != nil {
 		return v, err
 	}
-	if err := until(stood.Add(settled)); err != nil {
-		return v, err
-	}
+	until(stood.Add(settled))
 	var stuck []string
 	whole := len(s.failed()) == 0 // or the run was broken off: what is wrong is wrong, what has not come is not
 	if whole {
 		stuck = s.stuck()
 	}
 	s.rest()
-	if err := s.judge(ctx, whole); err != nil {
+	read, err := s.judge(ctx, whole)
+	if err != nil {
 		return v, err
 	}
+	w.end(read)
 	if err := s.judgeState(ctx); err != nil {
 		return v, err
 	}

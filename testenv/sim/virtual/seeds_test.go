@@ -158,6 +158,7 @@ func TestPlantedBugs(t *testing.T) {
 		"dirty read":                      `probe: acme/web-\d+: (STEP|HOP|EFFECT) facts are \[(\d+:\d+ )*10\d\d:`, // of a number that was never committed
 		"dropped tombstone":               `is on the changelog and not on disk`,
 		"double capture":                  `captured twice`,
+		"garbled record":                  `at 47(\.0\d*)?s: invariant readable`, // at the step where it appears
 		"lost timer":                      `probe: acme/web-\d+: (\d+ of \d+ )?TIMER facts`,
 	} {
 		t.Run(name, func(t *testing.T) {

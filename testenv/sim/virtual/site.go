@@ -79,6 +79,7 @@ type site struct {
 	mu       sync.Mutex
 	turn     int // whose door is next
 	failures []string
+	wrong    chan struct{} // closed once something is
 	ambushes []*ambush
 	captured map[string]string // at the provider: of which tender for which shipment → under which key
 }
@@ -87,7 +88,7 @@ type site struct {
 func build(ctx context.Context, u setup) (*site, error) {
 	s := &site{
 		setup: u, trace: newTrace(u.trace), brokers: new(kfake.VirtualNetwork), hosts: new(inproc.Net),
-		business: clock.Quick(begin, speed), captured: map[string]string{},
+		business: clock.Quick(begin, speed), captured: map[string]string{}, wrong: make(chan struct{}),
 	}
 	s.ctx, s.stop = context.WithCancel(ctx)
 	s.log = slog.New(slog.NewTextHandler(s.words(), &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: timeless}))
@@ -301,10 +302,14 @@ func (s *site) close() error {
 	return err
 }
 
+// fail notes what is wrong, and when that was seen.
 func (s *site) fail(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failures = append(s.failures, fmt.Sprintf(format, args...))
+	if len(s.failures) == 0 {
+		close(s.wrong)
+	}
+	s.failures = append(s.failures, fmt.Sprintf("at %v: ", s.trace.age())+fmt.Sprintf(format, args...))
 }
 
 func (s *site) failed() []string {

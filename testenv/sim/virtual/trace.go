@@ -37,6 +37,9 @@ func (t *trace) add(format string, args ...any) {
 	t.open = append(t.open, fmt.Sprintf("%12.6f ", t.now.Sub(t.began).Seconds())+fmt.Sprintf(format, args...)+"\n")
 }
 
+// age is how long the run has lasted.
+func (t *trace) age() time.Duration { return time.Since(t.began) }
+
 func (t *trace) settle() {
 	slices.Sort(t.open)
 	for _, line := range t.open {
