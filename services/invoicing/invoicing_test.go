@@ -85,6 +85,13 @@ func TestDocumentAndBookingInEitherOrder(t *testing.T) {
 	}
 }
 
+func TestADocumentOfNoKindDoesNotWait(t *testing.T) {
+	var a Alias
+	if err := onDelivered(&a, delivered{Document: "D1", Kind: "LETTER"}, turn("acme/erp:77")); !topology.Poisoned(err) || len(a.Waiting) > 0 {
+		t.Errorf("%v, and %+v waits", err, a.Waiting)
+	}
+}
+
 func TestADocumentIsPublishedOnce(t *testing.T) {
 	var b Billing
 	e := document{Invoice: "D1", Kind: invoice}

@@ -182,6 +182,11 @@ func numberOf(t *topology.Turn) string {
 }
 
 func onDelivered(a *Alias, e delivered, t *topology.Turn) error {
+	switch e.Kind {
+	case invoice, credit, void:
+	default: // if it waited, those that wait with it would not be published either
+		return topology.Poison("document %s is of kind %q, which is none of INVOICE, CREDIT, VOID", e.Document, e.Kind)
+	}
 	d := Document{Number: e.Document, Kind: e.Kind, Currency: e.Currency, IssuedAt: e.IssuedAt, RefersTo: e.RefersTo, Lines: e.Lines}
 	if a.OrderKey != "" {
 		forward(a, d, t)

@@ -98,9 +98,14 @@ const (
 // provider gone wrong cannot grow a row without end.
 const MaxTenders = 64
 
-// place says what the order is to be paid with. What the provider has said
-// meanwhile is kept.
-func (a *Account) place(currency string, prepaid bool, tenders []Tender) {
+// place says what the order is to be paid with. What the provider has said meanwhile is
+// kept, but for what it said of tenders that the order does not name.
+func (a *Account) place(currency string, prepaid bool, tenders []Tender) (unnamed []Tender) {
+	for _, had := range a.Tenders {
+		if !slices.ContainsFunc(tenders, func(t Tender) bool { return t.Sequence == had.Sequence }) {
+			unnamed = append(unnamed, had)
+		}
+	}
 	for i := range tenders {
 		if had := a.tender(tenders[i].Sequence); had != nil {
 			named := tenders[i]
@@ -118,6 +123,7 @@ func (a *Account) place(currency string, prepaid bool, tenders []Tender) {
 		return cmp.Compare(x.Sequence, y.Sequence)
 	})
 	a.Placed, a.Currency, a.Prepaid, a.Tenders = true, currency, prepaid, tenders
+	return unnamed
 }
 
 // answer is what the provider says of a tender, at once or later.

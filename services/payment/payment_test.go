@@ -1,8 +1,10 @@
 package payment
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -230,6 +232,36 @@ func TestVoidOfNothingIsAnswered(t *testing.T) {
 	})
 	if v, ok := h.facts["PaymentVoided[nothing]"].(*paymentVoided); !ok || v.Amount != 0 {
 		t.Errorf("whoever asked is owed an answer: %v", h.facts)
+	}
+}
+
+// TestUnnamedTender: the provider's word on a tender that the order does not name reaches a
+// person, whichever comes first.
+func TestUnnamedTender(t *testing.T) {
+	h := newHistory(t)
+	order := placed{Currency: "EUR"}
+	order.Tenders = slices.Grow(order.Tenders, 1)[:1]
+	order.Tenders[0].Sequence, order.Tenders[0].Kind, order.Tenders[0].Amount = 1, "credit_card", 100
+	word := settled{Tender: 9, Status: authorised, Amount: 700, Reference: "r9"}
+	if err := h.policy.onPlaced(&h.account, order, &topology.Turn{Now: start}); err != nil {
+		t.Fatal(err)
+	}
+	if err := onSettled(&h.account, word, &topology.Turn{}); !topology.Poisoned(err) {
+		t.Errorf("after the order: %v", err)
+	}
+
+	var a Account
+	turn := topology.Turn{Now: start}
+	if err := errors.Join(onSettled(&a, word, &topology.Turn{}), h.policy.onPlaced(&a, order, &turn)); err != nil {
+		t.Fatal(err)
+	}
+	timers := turn.Outputs().Timers
+	if len(timers) != 1 || timers[0].Name != unnamed || len(a.Tenders) != 1 {
+		t.Fatalf("before the order: %+v, of %+v", timers, a)
+	}
+	err := onUnnamed(&a, &topology.Turn{Cause: topology.Cause{Discriminator: timers[0].Discriminator}})
+	if !topology.Poisoned(err) || !strings.Contains(err.Error(), "9, AUTHORISED over 700, reference \"r9\"") {
+		t.Errorf("before the order: %v", err)
 	}
 }
 

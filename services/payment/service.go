@@ -3,6 +3,7 @@ package payment
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"strconv"
 
 	"troupe/topology"
@@ -21,6 +22,7 @@ type Provider interface {
 const (
 	expiry       = "expiry"
 	giveBackWait = "give-back"
+	unnamed      = "unnamed"
 )
 
 // Service is the payment context.
@@ -54,6 +56,7 @@ func Service(provider Provider, policy Policy) topology.Service {
 			topology.Outcome("psp.refund", topology.ByLookup, provider.Refund, onRefunded),
 			topology.Due(expiry, onExpiry),
 			topology.Due(giveBackWait, onGiveBackWaited),
+			topology.Due(unnamed, onUnnamed),
 		)},
 		Intakes: []topology.Intake{providerIntake()},
 		Bounds: []topology.Bound{
@@ -78,7 +81,9 @@ func (p Policy) onPlaced(a *Account, e placed, t *topology.Turn) error {
 		tenders = append(tenders, Tender{Sequence: named.Sequence, Kind: named.Kind, First: kind.First, Amount: named.Amount})
 		t.Intend("psp.open", openRequest{named.Sequence, named.Kind, named.Amount, e.Currency}, number(named.Sequence))
 	}
-	a.place(e.Currency, paidFirst, tenders)
+	for _, other := range a.place(e.Currency, paidFirst, tenders) {
+		t.At(t.Now, unnamed, fmt.Sprintf("%d, %s over %d, reference %q", other.Sequence, other.Status, other.Secured, other.Reference))
+	}
 	if len(tenders) == 0 {
 		t.Publish(&paymentDeclined{Reason: "the order names no tender"})
 	}
@@ -131,6 +136,12 @@ func (p Policy) onGiveBack(a *Account, e giveBack, t *topology.Turn) error {
 func onGiveBackWaited(a *Account, t *topology.Turn) error {
 	a.Stopped = true
 	return advance(a, t)
+}
+
+// onUnnamed tells a person what it is told at once where the order came first: money may be
+// held for nothing.
+func onUnnamed(_ *Account, t *topology.Turn) error {
+	return topology.Poison("the provider spoke before the order came, which does not name this tender: %s", t.Cause.Discriminator)
 }
 
 func onExpiry(a *Account, t *topology.Turn) error {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -204,6 +205,27 @@ func TestConverges(t *testing.T) {
 					t.Fatalf("of %+v\nin another order it ends as\n%+v\nnot as\n%+v", events, got, want)
 				}
 			}))
+		}
+	}
+}
+
+// TestReadLongAgo: the longer ago a record was read, the more roughly it is known when; it
+// is never said to have been read earlier than it was.
+func TestReadLongAgo(t *testing.T) {
+	const records = 20_000 // a second each
+	var p Positions
+	for n := range int64(records) {
+		p.observe("payment", "orders", Position{Offset: n + 1, AsOf: start.Add(time.Duration(n+1) * time.Second)})
+	}
+	if n := len(p.reader("payment", "orders").Seen); n > maxPositions {
+		t.Errorf("%d positions are kept", n)
+	}
+	for n := int64(1); n < records; n++ { // when the first was read nobody saw
+		was := start.Add(time.Duration(n+1) * time.Second)
+		when, has := p.read("payment", "orders", n, start)
+		ago := start.Add(records * time.Second).Sub(was)
+		if !has || when.Before(was) || when.Sub(was) > max(time.Second, ago/20) {
+			t.Fatalf("what was read %v ago is said to have been read %v later", ago, when.Sub(was))
 		}
 	}
 }

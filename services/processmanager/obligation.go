@@ -3,6 +3,7 @@ package processmanager
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -208,9 +209,24 @@ type Position struct {
 	AsOf   time.Time `avro:"asOf"`
 }
 
-// maxPositions bounds the observations kept of a reader. What is older counts
-// as read when it occurred.
+// maxPositions bounds the observations kept of a reader.
 const maxPositions = 256
+
+// thin leaves out the observation that is missed least: the longer ago, the more roughly it
+// is known when something was read, and the later that is said to be. To forget the oldest
+// would be to say of what was read then that it was read when it occurred, and who had
+// lagged would be overdue.
+func thin(seen []Position) []Position {
+	last := len(seen) - 1
+	at, least := 1, math.Inf(1)
+	for i := 1; i < last; i++ {
+		gap, ago := seen[i+1].AsOf.Sub(seen[i-1].AsOf), seen[last].AsOf.Sub(seen[i-1].AsOf)
+		if share := gap.Seconds() / ago.Seconds(); share < least {
+			at, least = i, share
+		}
+	}
+	return slices.Delete(seen, at, at+1)
+}
 
 func (p *Positions) reader(owner, topic string) *Reader {
 	for i := range p.Readers {
@@ -230,8 +246,8 @@ func (p *Positions) observe(owner, topic string, at Position) (r *Reader, caught
 	if n := len(r.Seen); n == 0 || r.Seen[n-1].Offset < at.Offset {
 		r.Seen = append(r.Seen, at)
 	}
-	if over := len(r.Seen) - maxPositions; over > 0 {
-		r.Seen = slices.Delete(r.Seen, 0, over)
+	if len(r.Seen) > maxPositions {
+		r.Seen = thin(r.Seen)
 	}
 	if !r.Behind.IsZero() && at.Offset > r.Until {
 		r.Behind, r.Flows, r.Until = time.Time{}, 0, 0

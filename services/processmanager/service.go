@@ -69,7 +69,7 @@ func Service(definition *Definition) topology.Service {
 		},
 		Sets: []topology.Set{set},
 		Bounds: []topology.Bound{
-			topology.AtMost("positions-per-reader", maxPositions, "the oldest is forgotten: what was read by then counts as read when it occurred"),
+			topology.AtMost("positions-per-reader", maxPositions, "the one that is missed least is forgotten: what was read then counts as read a little later, by its share of how long ago it was"),
 			topology.AtMost("reading-recheck", recheck, "an obligation whose owner had not read its cause looks again"),
 			topology.AtMost("order-wait", orphanPatience, "from the latest event: a dead letter says that nobody has placed the order; what came stays in the flow"),
 		},

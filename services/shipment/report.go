@@ -24,7 +24,17 @@ const (
 	scanReturned  = "RETURNED"
 )
 
+// onReported takes the warehouse's word, or lets it wait for its order. What could never be
+// taken does not wait: it would spoil the order that it waits for.
 func onReported(f *Fulfilment, e report, t *topology.Turn) error {
+	switch e.Kind {
+	case reportPicking, reportShort, reportPacked, reportDispatched:
+	default:
+		return topology.Poison("report %q is none of PICKING, PICK_SHORT, PACKED, DISPATCHED", e.Kind)
+	}
+	if !f.Placed && e.ShipmentID != "" {
+		return topology.Poison("the warehouse reports %s of shipment %s, of an order that nobody has placed", e.Kind, e.ShipmentID)
+	}
 	r := Report{
 		Kind: e.Kind, ShipmentID: e.ShipmentID, Node: e.Node, At: e.At, Carrier: e.Carrier,
 		Tracking: e.TrackingNumber, Parcels: e.Parcels, Lines: e.Lines,
@@ -78,8 +88,6 @@ func apply(f *Fulfilment, r Report, t *topology.Turn) error {
 		t.Publish(fact, s.ID)
 	case reportDispatched:
 		return dispatch(f, s, r, t)
-	default:
-		return topology.Poison("report %q is none of PICKING, PICK_SHORT, PACKED, DISPATCHED", r.Kind)
 	}
 	return nil
 }
@@ -133,6 +141,11 @@ func rescan(f *Fulfilment, tracking string, t *topology.Turn) error {
 }
 
 func onScanned(f *Fulfilment, e scan, t *topology.Turn) error {
+	switch e.Kind {
+	case scanScanned, scanAttempted, scanDelivered, scanLost, scanReturned:
+	default: // also of one that would wait, and spoil its dispatch
+		return topology.Poison("report %q is none of SCANNED, ATTEMPTED, DELIVERED, LOST, RETURNED", e.Kind)
+	}
 	return see(f, Scan{Kind: e.Kind, Tracking: e.TrackingNumber, At: e.At, Location: e.Location, Reason: e.Reason}, t)
 }
 
@@ -171,8 +184,6 @@ func see(f *Fulfilment, c Scan, t *topology.Turn) error {
 		}
 		s.Status = returned
 		t.Publish(&returnedToSender{Envelope: head, ShipmentID: s.ID, TrackingNumber: c.Tracking, Reason: c.Reason}, s.ID)
-	default:
-		return topology.Poison("report %q is none of SCANNED, ATTEMPTED, DELIVERED, LOST, RETURNED", c.Kind)
 	}
 	return nil
 }

@@ -200,6 +200,22 @@ func TestReportsQuickerThanTheirOrderWait(t *testing.T) {
 	}
 }
 
+// TestWhatCannotBeTakenDoesNotWait: it would be what its order, or its dispatch, fails by.
+func TestWhatCannotBeTakenDoesNotWait(t *testing.T) {
+	for name, do := range map[string]step{
+		"an unknown report":           reported("VANISHED", "", "node1"),
+		"of a shipment, but no order": reported(reportPicking, "web-1.abc", "node1"),
+		"an unknown scan": func(f *Fulfilment, turn *topology.Turn) error {
+			return onScanned(f, scan{Kind: "VANISHED", TrackingNumber: "T", At: start}, turn)
+		},
+	} {
+		var f Fulfilment
+		if err := do(&f, &topology.Turn{Now: start}); !topology.Poisoned(err) || len(f.Waiting)+len(f.WaitingScan) > 0 {
+			t.Errorf("%s: %v, and %+v waits", name, err, f)
+		}
+	}
+}
+
 func TestStopAgainstTheWarehouse(t *testing.T) {
 	e, a := order([3]int32{1, 1, 100})
 	for _, c := range []struct {

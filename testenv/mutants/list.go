@@ -190,7 +190,7 @@ func stable() []mutant {
 			{"worker.go", "kgo.FetchIsolationLevel(kgo.ReadCommitted())", "kgo.FetchIsolationLevel(kgo.ReadUncommitted())"},
 		}},
 		{8, "committed rows only, in a restore", "TestCommitInFlight/it aborts", "", []edit{
-			{"changelog.go", "int32(changelogWait.Milliseconds()), 1, changelogFetch, 1", "int32(changelogWait.Milliseconds()), 1, changelogFetch, 0"},
+			{"changelog.go", "c.size.ask(c.limits.RestoreFetchBytes), 1", "c.size.ask(c.limits.RestoreFetchBytes), 0"},
 			{"changelog.go", "IsolationLevel: kgo.ReadCommitted()", "IsolationLevel: kgo.ReadUncommitted()"},
 		}},
 		{8, "the wait of a restore for what is in flight", "TestCommitInFlight/it commits", "", []edit{

@@ -1,11 +1,11 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -32,11 +32,8 @@ type span struct {
 	leader    int32
 	epoch     int32
 	next, end int64
-	reach     int64 // up to where the leader epoch of a checkpoint lies here; unasked where there is none
+	forked    bool // holds other records than those that a checkpoint was written after
 }
-
-// unasked is the reach of a span of which no checkpoint names an epoch, or the broker knows none.
-const unasked = math.MaxInt64
 
 func (s *span) String() string { return fmt.Sprintf("changelog %s/%d", s.topic, s.partition) }
 
@@ -106,16 +103,18 @@ func (e extents) span(topic string, partition int32) (*span, error) {
 	if !there || !has || !ends {
 		return nil, fmt.Errorf("changelog %s has no partition %d", topic, partition)
 	}
-	return &span{topic: topic, partition: partition, id: e.details[topic].ID, leader: d.Leader, epoch: d.LeaderEpoch, next: start.Offset, end: end.Offset, reach: unasked}, nil
+	return &span{topic: topic, partition: partition, id: e.details[topic].ID, leader: d.Leader, epoch: d.LeaderEpoch, next: start.Offset, end: end.Offset}, nil
 }
 
 // measure asks how far the leader epochs of checkpoints reach. A broker that was elected
 // without what another had committed gives the same offsets away again, to other records: an
-// offset alone does not show it (KIP-320).
-func (c *changelogs) measure(ctx context.Context, of map[*span]table.Marker) error {
+// offset alone does not show it (KIP-320). Where the epoch ends before the checkpoint, the
+// last record that the checkpoint was written after is looked at: an epoch may also have
+// ended before whoever wrote it knew.
+func (c *changelogs) measure(ctx context.Context, of map[*span]*table.Task) error {
 	asked := kadm.OffsetForLeaderEpochRequest{}
-	for s, m := range of {
-		if m.Next > 0 && m.Epoch >= 0 {
+	for s, t := range of {
+		if m := t.Marker(); m.Next > 0 && m.Epoch >= 0 && m.TopicID == s.id {
 			asked.Add(s.topic, s.partition, m.Epoch)
 		}
 	}
@@ -126,16 +125,40 @@ func (c *changelogs) measure(ctx context.Context, of map[*span]table.Marker) err
 	if err != nil {
 		return fmt.Errorf("epochs of changelogs: %w", err)
 	}
-	for s := range of {
+	for s, t := range of {
 		a, has := answers[s.topic][s.partition]
 		if has && a.Err != nil {
 			return fmt.Errorf("epoch %d of %v: %w", a.LeaderEpoch, s, a.Err)
 		}
-		if has && a.EndOffset >= 0 {
-			s.reach = a.EndOffset
+		if next := t.Marker().Next; !has || a.EndOffset < 0 || a.EndOffset > next || next <= s.next || next > s.end {
+			continue // as it should be, or it is told without this
 		}
+		same, err := c.has(ctx, s, t)
+		if err != nil {
+			return err
+		}
+		s.forked = !same
 	}
 	return nil
+}
+
+// has says whether the last record that a checkpoint was written after lies on the
+// changelog as the table has it. One that was compacted away meanwhile does not.
+func (c *changelogs) has(ctx context.Context, s *span, t *table.Task) (same bool, err error) {
+	last := *s
+	last.end = t.Marker().Next
+	last.next = last.end - 1
+	err = c.read(ctx, []*span{&last}, c.limits.RestoreStall, func(_ *span, records []*kgo.Record) error {
+		for _, r := range records {
+			value, err := t.Get(string(r.Key))
+			if err != nil {
+				return err
+			}
+			same = bytes.Equal(value, r.Value) && (value == nil) == (r.Value == nil)
+		}
+		return nil
+	})
+	return same, err
 }
 
 // piece is what a fetch brought of a span. Its records are the committed ones,

@@ -169,24 +169,21 @@ func TestStale(t *testing.T) {
 		m       table.Marker
 		from    int64
 		to      int64
-		reach   int64
+		forked  bool
 		because string
 	}{
-		{table.Marker{}, 0, 100, unasked, ""},
-		{table.Marker{TopicID: old, Next: 50, Applied: now}, 0, 100, unasked, ""},
-		{table.Marker{TopicID: old, Next: 100, Applied: now.Add(-30 * 24 * time.Hour)}, 0, 100, unasked, ""}, // nothing was missed
-		{table.Marker{TopicID: [16]byte{2}, Next: 50, Applied: now}, 0, 100, unasked, "made anew"},
-		{table.Marker{TopicID: old, Next: 101, Applied: now}, 0, 100, unasked, "ends at 100"},
-		{table.Marker{TopicID: old, Next: 50, Applied: now}, 51, 100, unasked, "begins at 51"},
-		{table.Marker{TopicID: old, Next: 50, Applied: now.Add(-4 * 24 * time.Hour)}, 0, 100, unasked, "tombstones"},
-		{table.Marker{TopicID: old, Next: 50, Applied: now}, 0, 100, 51, ""},                // the marker of the last transaction lies at 50
-		{table.Marker{TopicID: old, Next: 50, Applied: now}, 0, 100, 50, "has grown again"}, // it was lost
-		{table.Marker{TopicID: old, Next: 50, Applied: now}, 0, 50, 50, ""},                 // a record without a transaction came last
-		{table.Marker{TopicID: old, Next: 50, Applied: now}, 0, 100, 20, "has grown again"},
+		{table.Marker{}, 0, 100, false, ""},
+		{table.Marker{TopicID: old, Next: 50, Applied: now}, 0, 100, false, ""},
+		{table.Marker{TopicID: old, Next: 100, Applied: now.Add(-30 * 24 * time.Hour)}, 0, 100, false, ""}, // nothing was missed
+		{table.Marker{TopicID: [16]byte{2}, Next: 50, Applied: now}, 0, 100, false, "made anew"},
+		{table.Marker{TopicID: old, Next: 101, Applied: now}, 0, 100, false, "ends at 100"},
+		{table.Marker{TopicID: old, Next: 50, Applied: now}, 51, 100, false, "begins at 51"},
+		{table.Marker{TopicID: old, Next: 50, Applied: now.Add(-4 * 24 * time.Hour)}, 0, 100, false, "tombstones"},
+		{table.Marker{TopicID: old, Next: 50, Applied: now}, 0, 100, true, "has grown again"},
 	} {
-		why := stale(c.m, &span{id: old, next: c.from, end: c.to, reach: c.reach}, now)
+		why := stale(c.m, &span{id: old, next: c.from, end: c.to, forked: c.forked}, now)
 		if (why == "") != (c.because == "") || !strings.Contains(why, c.because) {
-			t.Errorf("%+v in %d…%d, up to %d: %q, want %q", c.m, c.from, c.to, c.reach, why, c.because)
+			t.Errorf("%+v in %d…%d, forked %v: %q, want %q", c.m, c.from, c.to, c.forked, why, c.because)
 		}
 	}
 }

@@ -157,9 +157,9 @@ func TestStaleWithoutTopicIDs(t *testing.T) {
 		m table.Marker
 		s span
 	}{
-		"cut short":     {table.Marker{Next: 100, Applied: now}, span{end: 50, reach: unasked}},
-		"too old":       {table.Marker{Next: 100, Applied: now.Add(-6 * 24 * time.Hour)}, span{end: 500, reach: unasked}},
-		"begins behind": {table.Marker{Next: 100, Applied: now}, span{next: 200, end: 500, reach: unasked}},
+		"cut short":     {table.Marker{Next: 100, Applied: now}, span{end: 50}},
+		"too old":       {table.Marker{Next: 100, Applied: now.Add(-6 * 24 * time.Hour)}, span{end: 500}},
+		"begins behind": {table.Marker{Next: 100, Applied: now}, span{next: 200, end: 500}},
 	} {
 		if stale(c.m, &c.s, now) == "" {
 			t.Errorf("%s: it is gone on from", name)
@@ -242,5 +242,21 @@ func TestTimerOfAnotherVersion(t *testing.T) {
 	}
 	if letter, err := deadLetter(told[0]); err != nil || letter.Cause != causeDefect {
 		t.Errorf("the dead letter is %+v, %v", letter, err)
+	}
+}
+
+// TestUnreadGoesWithItsTask: what was known of a task's offsets when another worker took it
+// is not held against it when it comes back with rows.
+func TestUnreadGoesWithItsTask(t *testing.T) {
+	w := benched(t, echoing)
+	id := taskID{"", 0}
+	w.positions, w.unread = map[partition]int64{}, map[taskID]bool{}
+	w.noteUnread(map[string]map[int32]kgo.Offset{"holds": {0: kgo.NewOffset().At(-1)}})
+	if !w.unread[id] {
+		t.Fatal("a task without offsets is not noted")
+	}
+	w.leave(map[taskID]bool{})
+	if w.unread[id] {
+		t.Error("it is still held against the task")
 	}
 }

@@ -231,7 +231,7 @@ func (r *Rebuild) Compare(ctx context.Context, told func(done int64)) error {
 		t := &r.Tasks[i]
 		live, err := r.changelog(ctx, t)
 		if err == nil && len(live) > 0 && len(t.Inputs) == 0 {
-			err = errors.New("it has rows, and its group has no offset of its inputs: brokers forget those of a group that nobody is in for offsets.retention.minutes; a start of the service says how to set them")
+			err = errors.New("it has rows, and by its group's offsets it has read nothing: brokers forget those of a group that nobody is in for offsets.retention.minutes; a start of the service says how to set them")
 		}
 		if err != nil {
 			return fmt.Errorf("rebuild %s: %w", t.Name, err)

@@ -110,24 +110,22 @@ func (w *worker) begin(ctx context.Context, c *changelogs, tasks []*task, all ma
 	if err != nil {
 		return err
 	}
-	spans, markers := map[*task]*span{}, map[*span]table.Marker{}
+	spans, tables := map[*task]*span{}, map[*span]*table.Task{}
 	for _, t := range tasks {
 		s, err := now.span(t.set.state, t.id.partition)
 		if err != nil {
 			return err
 		}
-		spans[t], markers[s] = s, t.table.Marker()
+		spans[t], tables[s] = s, t.table
 	}
-	if err := c.measure(ctx, markers); err != nil {
+	if err := c.measure(ctx, tables); err != nil {
 		return err
 	}
 	for _, t := range tasks {
 		s := spans[t]
-		m := markers[s]
+		m := t.table.Marker()
 		t.topic, t.epoch = s.id, s.epoch
-		if m.Next < t.next { // an attempt before this one has come further than its checkpoints
-			m.Next, s.reach = t.next, unasked
-		}
+		m.Next = max(m.Next, t.next) // an attempt before this one may have come further than its checkpoints
 		if why := stale(m, s, time.Now()); why != "" {
 			w.log.Warn("state on disk is not gone on from: restoring from the changelog's start", "task", t.set.full, "partition", t.id.partition, "reason", why)
 			if err := t.table.Wipe(); err != nil {
@@ -166,9 +164,7 @@ func stale(m table.Marker, s *span, now time.Time) string {
 	return ""
 }
 
-// another says why a changelog does not hold what a checkpoint was written after. Behind
-// the last record of a transaction its marker lies, of the same epoch: one that ends there
-// has lost the commit.
+// another says why a changelog does not hold what a checkpoint was written after.
 func another(m table.Marker, s *span) string {
 	switch {
 	case m.Next == 0 && m.Applied.IsZero():
@@ -177,8 +173,8 @@ func another(m table.Marker, s *span) string {
 		return "the changelog was made anew"
 	case m.Next > s.end:
 		return fmt.Sprintf("the changelog ends at %d, before %d where the state has come", s.end, m.Next)
-	case s.reach < m.Next || s.reach == m.Next && m.Next < s.end:
-		return fmt.Sprintf("of leader epoch %d the changelog has what lies before %d, the state what lies before %d: it was cut, and has grown again", m.Epoch, s.reach, m.Next)
+	case s.forked:
+		return fmt.Sprintf("before %d, where the state goes on, the changelog has another record: it was cut, and has grown again", m.Next)
 	}
 	return ""
 }
@@ -196,7 +192,6 @@ func (w *worker) restore(ctx context.Context, c *changelogs, all map[*span]*rest
 		return nil
 	})
 	for _, r := range all {
-		r.task.next = r.span.next
 		if r.rows > 0 || err == nil {
 			w.metrics.restored(r.task.set.full, r.rows, time.Since(began))
 		}

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -301,54 +300,6 @@ func (w *worker) startAt(ctx context.Context, offsets map[string]map[int32]kgo.O
 	return offsets, nil
 }
 
-// noteUnread notes of which tasks the group has never committed an offset, or has lost them.
-func (w *worker) noteUnread(offsets map[string]map[int32]kgo.Offset) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	read := map[taskID]bool{}
-	for topic, partitions := range offsets {
-		for p, o := range partitions {
-			id := w.taskOf(partition{topic, p})
-			_, _, known := w.anchor(id)
-			read[id] = read[id] || known || o.EpochOffset().Offset >= 0
-		}
-	}
-	for id, is := range read {
-		w.unread[id] = !is
-	}
-}
-
-// refuseUnread ends a service of which tasks have rows and the group has no offsets. The
-// broker forgets those of a group that nobody was in for a week. From the starts of its
-// inputs all would be done once more: rows know no more than the last inputs of each key.
-func (w *worker) refuseUnread() error {
-	for id, t := range w.tasks {
-		w.mu.Lock()
-		unread := w.unread[id]
-		w.mu.Unlock()
-		if !unread {
-			continue
-		}
-		err := t.table.Each(func(string, []byte) error { return errHasRows })
-		if errors.Is(err, errHasRows) {
-			group := w.config.topic(w.plan.service.Name)
-			return errStopService{fmt.Sprintf("%s/%d has rows, the last of %s, and group %s has no offset of its inputs: brokers forget those of a group that nobody is in for offsets.retention.minutes, and from the start it would do all again. "+
-				"Set them to a time at which it had read all that was there, and start it again: kafka-consumer-groups.sh --bootstrap-server … --group %s --reset-offsets --topic %s --to-datetime … --execute",
-				t.set.full, id.partition, t.table.Marker().Applied.Format(time.RFC3339), group, group, strings.Join(w.plan.inputs(), " --topic "))}
-		}
-		if err != nil {
-			return err
-		}
-		w.mu.Lock()
-		delete(w.unread, id)
-		w.mu.Unlock()
-	}
-	return nil
-}
-
-// errHasRows ends a look at whether there is a row.
-var errHasRows = errors.New("there is a row")
-
 // dealtWith moves a position.
 func (w *worker) dealtWith(p partition, at int64) {
 	w.mu.Lock()
@@ -385,7 +336,7 @@ func (w *worker) once(ctx context.Context) error {
 	if err := w.reconcile(ctx); err != nil {
 		return err
 	}
-	if err := w.refuseUnread(); err != nil {
+	if err := w.refuseUnread(ctx); err != nil {
 		return err
 	}
 	if again, err := w.forgive(ctx); again || err != nil {
@@ -559,6 +510,7 @@ func (w *worker) leave(owned map[taskID]bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	maps.DeleteFunc(w.positions, func(p partition, _ int64) bool { return !owned[w.taskOf(p)] })
+	maps.DeleteFunc(w.unread, func(id taskID, _ bool) bool { return !owned[id] })
 }
 
 func (w *worker) taskOf(p partition) taskID { return taskID{w.plan.bySrc[p.topic].name, p.n} }

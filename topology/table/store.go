@@ -37,7 +37,7 @@ const DefaultBlockCache = 48 << 20
 
 // LeastBlockCache leaves room beside what small checkpoints take of the block cache before
 // they are written as a table. In bytes.
-const LeastBlockCache = 2 * memTable
+const LeastBlockCache = 4 * memTable
 
 // ErrNone says that there is no database.
 var ErrNone = errors.New("no state lies there")
