@@ -173,6 +173,7 @@ func Service() topology.Service {
 		Bounds: []topology.Bound{
 			topology.AtMost("levels-per-report", maxLevels, "the intake answers 413 and takes none"),
 			topology.AtMost("open-reservations-per-sku", maxOpen, "a request for one more is a dead letter"),
+			topology.AtMost("open-reservation-bytes", maxOpenBytes, "likewise: with long names fewer fit into a row"),
 			topology.AtMost("adjustments-per-sku", maxChanges, "the earliest is forgotten; one that comes and is no later than that is a dead letter, since it may be a repeat"),
 			topology.AtMost("adjustments-for", repeatedFor, "before the one that comes: what is earlier is forgotten likewise"),
 			topology.AtMost("adjustments-of-any-age", changesKept, "beyond so many they are forgotten for their age"),

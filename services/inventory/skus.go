@@ -20,7 +20,7 @@ type reserve struct {
 
 func onReserve(s *Stock, e reserve, t *topology.Turn) error {
 	if s.full() && find(s.Held, e.ReservationID) < 0 && find(s.Waiting, e.ReservationID) < 0 {
-		return topology.Poison("%d reservations of %s are open, which is all that one row holds: retry this when some have left", maxOpen, e.SKU)
+		return topology.Poison("%d reservations of %s are open, which is all that one row holds: retry this when some have left", len(s.Held)+len(s.Waiting), e.SKU)
 	}
 	r, granted, known := s.reserve(Reservation{ID: e.ReservationID, Node: e.Node, Quantity: e.Quantity, Order: e.OrderKey, Line: e.Line, Round: e.Round, Correlation: t.Cause.Envelope.CorrelationID})
 	if known {

@@ -25,10 +25,11 @@ type Change struct {
 
 // Limits of a SKU's row.
 const (
-	maxOpen     = 4000               // reservations that are held or wait
-	maxChanges  = 1000               // adjustments that are remembered
-	changesKept = 64                 // of them, however old
-	repeatedFor = 7 * 24 * time.Hour // before the one that comes, after which others are forgotten
+	maxOpen      = 4000               // reservations that are held or wait
+	maxOpenBytes = 640 << 10          // of them: with long names fewer fit into a row
+	maxChanges   = 1000               // adjustments that are remembered
+	changesKept  = 64                 // of them, however old
+	repeatedFor  = 7 * 24 * time.Hour // before the one that comes, after which others are forgotten
 )
 
 // took notes an adjustment. It is known if it was taken in before; of one that is as old as
@@ -50,7 +51,21 @@ func (s *Stock) took(c Change) (known, uncertain bool) {
 }
 
 // full says that no more reservations can be open.
-func (s *Stock) full() bool { return len(s.Held)+len(s.Waiting) >= maxOpen }
+func (s *Stock) full() bool {
+	return len(s.Held)+len(s.Waiting) >= maxOpen || size(s.Held)+size(s.Waiting) >= maxOpenBytes
+}
+
+// size is at least what reservations take in a row, in bytes.
+func size(of []Reservation) (n int) {
+	for i := range of {
+		r := &of[i]
+		n += len(r.ID) + len(r.Node) + len(r.Order) + len(r.Correlation) + reservationNumbers
+	}
+	return n
+}
+
+// reservationNumbers is what a reservation's numbers, and its texts' lengths, may take.
+const reservationNumbers = 3*5 + 4*2
 
 // Node is the SKU's count in one fulfilment node.
 type Node struct {

@@ -382,6 +382,27 @@ func TestFullSKU(t *testing.T) {
 	}
 }
 
+// TestFullSKUOfLongNames: the row stays one that a record has room for, whatever orders are called.
+func TestFullSKUOfLongNames(t *testing.T) {
+	var s Stock
+	long := strings.Repeat("x", 1<<10)
+	err := error(nil)
+	for n := 0; err == nil; n++ {
+		turn := topology.Turn{Cause: topology.Cause{Key: "acme/s", Envelope: schemas.Envelope{ID: fmt.Sprint(n), Tenant: "acme", CorrelationID: long}}}
+		err = onReserve(&s, reserve{ReservationID: fmt.Sprint(n, long), OrderKey: long, Line: 1, SKU: "s", Quantity: 1}, &turn)
+	}
+	if !topology.Poisoned(err) || len(s.Waiting) < 100 {
+		t.Errorf("after %d: %v", len(s.Waiting), err)
+	}
+	codec, err := schemas.NewState[Stock]("inventory.stock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if row, err := codec.Append(nil, &s); err != nil || len(row) > 700<<10 {
+		t.Errorf("the row is %d bytes, %v: record-bytes is 900 KiB", len(row), err)
+	}
+}
+
 // TestGrantForWhatHasLeft: a reservation that the stock has forgotten is asked for once more.
 // What it grants is given back.
 func TestGrantForWhatHasLeft(t *testing.T) {

@@ -188,7 +188,12 @@ func erpIntake() topology.Intake {
 				answerSOAP(w, faultElement{Code: "soap:Client", String: "tenant, document and issuedAt are needed"})
 				return
 			}
-			if err := send(r.Context(), split(d)...); err != nil {
+			err = send(r.Context(), split(d)...)
+			if errors.Is(err, topology.ErrTooLarge) {
+				answerSOAP(w, faultElement{Code: "soap:Client", String: "no repeat will be accepted: " + err.Error()})
+				return
+			}
+			if err != nil {
 				answerSOAP(w, faultElement{Code: "soap:Server", String: "not accepted, please repeat: " + err.Error()})
 				return
 			}

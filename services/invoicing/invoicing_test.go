@@ -153,4 +153,12 @@ func TestIntakeSplitsACollectiveInvoice(t *testing.T) {
 	if rec.Code != 500 || !strings.Contains(rec.Body.String(), "soap:Client") {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
+	for err, code := range map[error]string{topology.ErrTooLarge: "soap:Client", errors.New("the broker is away"): "soap:Server"} {
+		rec = httptest.NewRecorder()
+		refuses := func(context.Context, ...topology.Request) error { return err }
+		erpIntake().Handle(rec, httptest.NewRequest("POST", "/erp", strings.NewReader(body)), refuses)
+		if rec.Code != 500 || !strings.Contains(rec.Body.String(), code) {
+			t.Errorf("%v: %d %s, want %s", err, rec.Code, rec.Body, code)
+		}
+	}
 }

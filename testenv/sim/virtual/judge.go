@@ -71,6 +71,7 @@ type ledger struct {
 	facts   *facts
 	reader  *probe.Reader
 	history *probe.History
+	late    []check.Record // dead letters of timers
 }
 
 func newLedger(s *site, c stream.Config, partitions map[string]int32) (*ledger, error) {
@@ -86,10 +87,22 @@ func newLedger(s *site, c stream.Config, partitions map[string]int32) (*ledger, 
 func (l *ledger) add(ctx context.Context, r check.Record) error {
 	l.records++
 	if strings.HasSuffix(r.Topic, topology.DeadTopic("")) {
-		l.site.fail("a dead letter in %s under %q", r.Topic, r.Key)
+		if l.missed(r) {
+			l.late = append(l.late, r)
+		} else {
+			l.site.fail("a dead letter in %s under %q", r.Topic, r.Key)
+		}
 		return nil
 	}
 	return errors.Join(l.checker.Add(ctx, r), l.facts.add(ctx, r))
+}
+
+// missed says that a dead letter is a timer's. A fault of seconds is hours of business: an
+// order may come so late that who waits for it has said so.
+func (l *ledger) missed(r check.Record) bool {
+	return slices.ContainsFunc(r.Headers, func(h kgo.RecordHeader) bool {
+		return h.Key == "dead.topic" && strings.HasPrefix(string(h.Value), "timer ")
+	})
 }
 
 // addProbe takes a record of the probe's.
@@ -113,6 +126,11 @@ func (l *ledger) judge(whole bool) {
 	for _, name := range slices.Sorted(maps.Keys(report.Violations)) {
 		if n := report.Violations[name]; n > 0 && (whole || !owed[name]) {
 			l.site.fail("invariant %s: %d violations, such as %v", name, n, examples(report, name))
+		}
+	}
+	for _, r := range l.late {
+		if placed := l.facts.placed[string(r.Key)]; !placed.IsZero() && placed.Add(limits.TransactionTimeout).Before(r.At) {
+			l.site.fail("a dead letter in %s says that the order of %q has not come, which was there", r.Topic, r.Key)
 		}
 	}
 	for _, gap := range l.facts.gaps() {
@@ -141,10 +159,11 @@ type facts struct {
 	wire    *schemas.Wire
 	readers map[string]*schemas.FieldReader
 	numbers map[string][]int64 // by writer and order, or key
+	placed  map[string]time.Time
 }
 
 func newFacts(w *schemas.Wire) *facts {
-	return &facts{wire: w, readers: map[string]*schemas.FieldReader{}, numbers: map[string][]int64{}}
+	return &facts{wire: w, readers: map[string]*schemas.FieldReader{}, numbers: map[string][]int64{}, placed: map[string]time.Time{}}
 }
 
 func (f *facts) add(ctx context.Context, r check.Record) error {
@@ -168,6 +187,9 @@ func (f *facts) add(ctx context.Context, r check.Record) error {
 	e, _, err := reader.Decode(frame)
 	if err != nil {
 		return err
+	}
+	if frame.Type == "OrderPlaced" && f.placed[string(r.Key)].IsZero() {
+		f.placed[string(r.Key)] = r.At
 	}
 	if e.AggregateSequence > 0 {
 		key := e.Source + " " + string(r.Key)
