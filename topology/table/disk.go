@@ -46,14 +46,14 @@ var errStop = errors.New("stop")
 
 // Limits of the database.
 const (
-	memTable   = 8 << 20               // bytes of small checkpoints in memory, before they are written as a table; two at most, taken from the block cache
-	tableFrom  = 1 << 20               // bytes of entries that are written as a table of their own
-	looseMost  = 24                    // tables on top of each other: a checkpoint waits while there are more
-	looseWait  = 10 * time.Millisecond // between two looks at that
-	stallMost  = 10 * time.Second      // longest wait: a database that cannot merge is slow to read, and right
-	dropDelay  = time.Second           // after which what was dropped begins to free its room
-	filterBits = 10                    // a key, of a table's filter
-	mergers    = 2                     // tables are merged by so many at most
+	memTable     = 8 << 20               // bytes of small checkpoints in memory, before they are written as a table; two at most, taken from the block cache
+	tableFrom    = 1 << 20               // bytes of entries that are written as a table of their own
+	MostLoose    = 24                    // tables on top of each other: a checkpoint waits while there are more
+	looseWait    = 10 * time.Millisecond // between two looks at that
+	LongestStall = 10 * time.Second      // longest wait: a database that cannot merge is slow to read, and right
+	dropDelay    = time.Second           // after which what was dropped begins to free its room
+	filterBits   = 10                    // a key, of a table's filter
+	mergers      = 2                     // tables are merged by so many at most
 )
 
 // onDisk is Pebble. What is small goes through its log; what is large is written as
@@ -202,7 +202,7 @@ func each(entries []entry, put func(key, value []byte) error, del func(key []byt
 // all. Pebble takes in as many as it is given, however many lie on top of each other
 // and must all be looked into by a read: so this waits.
 func (d *onDisk) table(entries []entry) error {
-	for began := time.Now(); d.db.Metrics().Levels[0].Sublevels > looseMost && time.Since(began) < stallMost; {
+	for began := time.Now(); d.db.Metrics().Levels[0].Sublevels > MostLoose && time.Since(began) < LongestStall; {
 		time.Sleep(looseWait)
 	}
 	name := filepath.Join(d.incoming, strconv.FormatUint(d.tables.Add(1), 10)+tableExt)

@@ -8,19 +8,19 @@ import "fmt"
 // but this way whoever looks is told why, and nothing stands still that need not.
 type room struct{ dir string }
 
-// reserve is the room that is kept free, in bytes, for the log and the list. A merge
+// Reserve is the room that is kept free, in bytes, for the log and the list. A merge
 // that is under way may take of it: that makes the end of the process rare, not
 // impossible.
-const reserve = 64 << 20
+const Reserve = 64 << 20
 
 func (r room) check() error {
 	left, err := free(r.dir)
 	if err != nil {
 		return err
 	}
-	if left < reserve {
+	if left < Reserve {
 		return fmt.Errorf("%d MiB are left on the disk of %s and at least %d are kept free: make room; until then the state stays as it was at the last checkpoint and is restored from the changelog",
-			left>>20, r.dir, reserve>>20)
+			left>>20, r.dir, Reserve>>20)
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ func (o *options) bounded() ([]topology.Service, error) {
 	contexts, err := o.contexts()
 	return append(contexts.All,
 		topology.Service{Name: "edge", Bounds: edge.Config{}.Bounds()},
-		topology.Service{Name: "all", Bounds: append(partner.Bounds(),
+		topology.Service{Name: "all", Bounds: append(append(stream.Bounds(), partner.Bounds()...),
 			topology.AtMost("remembered-inputs", topology.DefaultRemember, "the oldest that a row remembers is forgotten: a repeat of it runs its step again"),
 			topology.AtMost("request-head-timeout", headerTimeout, "the connection is closed"),
 			topology.AtMost("request-timeout", requestTimeout, "a body that is not whole is refused with 400, by the ERP's intake with a SOAP fault"),
