@@ -100,10 +100,10 @@ const MaxTenders = 64
 
 // place says what the order is to be paid with. What the provider has said meanwhile is
 // kept, but for what it said of tenders that the order does not name.
-func (a *Account) place(currency string, prepaid bool, tenders []Tender) (unnamed []Tender) {
+func (a *Account) place(currency string, prepaid bool, tenders []Tender) (others []Tender) {
 	for _, had := range a.Tenders {
 		if !slices.ContainsFunc(tenders, func(t Tender) bool { return t.Sequence == had.Sequence }) {
-			unnamed = append(unnamed, had)
+			others = append(others, had)
 		}
 	}
 	for i := range tenders {
@@ -123,7 +123,7 @@ func (a *Account) place(currency string, prepaid bool, tenders []Tender) (unname
 		return cmp.Compare(x.Sequence, y.Sequence)
 	})
 	a.Placed, a.Currency, a.Prepaid, a.Tenders = true, currency, prepaid, tenders
-	return unnamed
+	return others
 }
 
 // answer is what the provider says of a tender, at once or later.

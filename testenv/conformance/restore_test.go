@@ -214,6 +214,41 @@ func TestRestoreFromAForkedChangelog(t *testing.T) {
 	d.tells(t, wiped, "has grown again")
 }
 
+// TestForkAtATombstone: the record where the state had come is one that proves nothing.
+func TestForkAtATombstone(t *testing.T) {
+	b := ran(t, orders(20))
+	b.elect("fraud.state")
+	p := homeOf("ghost")
+	last := &kgo.Record{Partition: p, Key: []byte("Racme/never")}
+	b.sendTo("fraud.state", last)
+	b.sendTo("fraud.state", &kgo.Record{Partition: p, Key: []byte("Racme/neither")})
+	b.tamper("a", p, func(task *table.Task) error {
+		m := task.Marker()
+		m.Next = last.Offset + 1 // in the epoch before, as though the record there had been another
+		return task.Commit([]table.Change{{Key: "Racme/ghost", Value: []byte("was committed, and is lost")}}, m)
+	})
+	d := b.diary()
+	i := b.start("a", counting(clearing))
+	await(t, i.runner.Ready(), "all is restored")
+	i.end()
+	d.tells(t, wiped, "has grown again")
+}
+
+// TestQuietForDays: a task that has missed nothing but the end of its own last transaction is
+// not restored for its age.
+func TestQuietForDays(t *testing.T) {
+	list := orders(20)
+	b := ran(t, list)
+	for p := range int32(partitions) {
+		b.tamper("a", p, func(task *table.Task) error {
+			m := task.Marker()
+			m.Applied = time.Now().Add(-4 * 24 * time.Hour)
+			return task.Commit(nil, m)
+		})
+	}
+	b.goesOn("a", list)
+}
+
 // TestElectedWhileItRuns: what is committed under a new leader is told from what the one
 // before had, or each election would cost every disk a restore.
 func TestElectedWhileItRuns(t *testing.T) {

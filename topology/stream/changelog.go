@@ -143,7 +143,9 @@ func (c *changelogs) measure(ctx context.Context, of map[*span]*table.Task) erro
 }
 
 // has says whether the last record that a checkpoint was written after lies on the
-// changelog as the table has it. One that was compacted away meanwhile does not.
+// changelog: one of no later epoch, of which there is no other, or one of a row as the table
+// has it. A tombstone of a later epoch says nothing, what was compacted away meanwhile
+// neither, and of a torn checkpoint the table may be ahead: then all is restored.
 func (c *changelogs) has(ctx context.Context, s *span, t *table.Task) (same bool, err error) {
 	last := *s
 	last.end = t.Marker().Next
@@ -154,7 +156,7 @@ func (c *changelogs) has(ctx context.Context, s *span, t *table.Task) (same bool
 			if err != nil {
 				return err
 			}
-			same = bytes.Equal(value, r.Value) && (value == nil) == (r.Value == nil)
+			same = r.LeaderEpoch <= t.Marker().Epoch || value != nil && r.Value != nil && bytes.Equal(value, r.Value)
 		}
 		return nil
 	})

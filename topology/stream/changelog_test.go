@@ -174,7 +174,8 @@ func TestStale(t *testing.T) {
 	}{
 		{table.Marker{}, 0, 100, false, ""},
 		{table.Marker{TopicID: old, Next: 50, Applied: now}, 0, 100, false, ""},
-		{table.Marker{TopicID: old, Next: 100, Applied: now.Add(-30 * 24 * time.Hour)}, 0, 100, false, ""}, // nothing was missed
+		{table.Marker{TopicID: old, Next: 99, Applied: now.Add(-30 * 24 * time.Hour)}, 0, 100, false, ""}, // a transaction's marker is nothing that was missed
+		{table.Marker{TopicID: old, Next: 98, Applied: now.Add(-30 * 24 * time.Hour)}, 0, 100, false, "tombstones"},
 		{table.Marker{TopicID: [16]byte{2}, Next: 50, Applied: now}, 0, 100, false, "made anew"},
 		{table.Marker{TopicID: old, Next: 101, Applied: now}, 0, 100, false, "ends at 100"},
 		{table.Marker{TopicID: old, Next: 50, Applied: now}, 51, 100, false, "begins at 51"},

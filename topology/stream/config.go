@@ -198,7 +198,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("restore-partition-bytes %d is above restore-fetch-bytes %d: one partition would starve the others: set restore-partition-bytes to at most restore-fetch-bytes", l.RestorePartitionBytes, l.RestoreFetchBytes))
 	}
 	if l.BlockCacheBytes < table.LeastBlockCache {
-		errs = append(errs, fmt.Errorf("block-cache-bytes %d: checkpoints would take all of it: set at least %d", l.BlockCacheBytes, table.LeastBlockCache))
+		errs = append(errs, fmt.Errorf("block-cache-bytes %d: small checkpoints, which are kept there, would leave too little of it: set at least %d", l.BlockCacheBytes, table.LeastBlockCache))
 	}
 	if int64(l.BatchBytes) < int64(l.FetchPartitionBytes) {
 		errs = append(errs, fmt.Errorf("batch-bytes %d is below fetch-partition-bytes %d: a batch that is fetched could not be taken; set at least that", l.BatchBytes, l.FetchPartitionBytes))

@@ -116,7 +116,9 @@ func (w *worker) begin(ctx context.Context, c *changelogs, tasks []*task, all ma
 		if err != nil {
 			return err
 		}
-		spans[t], tables[s] = s, t.table
+		if spans[t] = s; t.next <= t.table.Marker().Next { // else an attempt before this one has come further
+			tables[s] = t.table
+		}
 	}
 	if err := c.measure(ctx, tables); err != nil {
 		return err
@@ -125,7 +127,7 @@ func (w *worker) begin(ctx context.Context, c *changelogs, tasks []*task, all ma
 		s := spans[t]
 		m := t.table.Marker()
 		t.topic, t.epoch = s.id, s.epoch
-		m.Next = max(m.Next, t.next) // an attempt before this one may have come further than its checkpoints
+		m.Next = max(m.Next, t.next)
 		if why := stale(m, s, time.Now()); why != "" {
 			w.log.Warn("state on disk is not gone on from: restoring from the changelog's start", "task", t.set.full, "partition", t.id.partition, "reason", why)
 			if err := t.table.Wipe(); err != nil {
@@ -151,6 +153,9 @@ func (w *worker) begin(ctx context.Context, c *changelogs, tasks []*task, all ma
 // stale says why a checkpoint cannot be gone on from: the changelog is another, or was
 // cut, or the tombstones that the checkpoint has not seen may have been compacted away,
 // which would bring closed rows back.
+//
+// A transaction's marker lies behind its last record: where that alone follows, nothing was
+// missed.
 func stale(m table.Marker, s *span, now time.Time) string {
 	if why := another(m, s); why != "" {
 		return why
@@ -158,7 +163,7 @@ func stale(m table.Marker, s *span, now time.Time) string {
 	switch {
 	case m.Next < s.next && m.Next != 0:
 		return fmt.Sprintf("the changelog begins at %d, behind %d where the state goes on", s.next, m.Next)
-	case !m.Applied.IsZero() && m.Next < s.end && now.Sub(m.Applied) > stateRetention/2:
+	case !m.Applied.IsZero() && m.Next+1 < s.end && now.Sub(m.Applied) > stateRetention/2:
 		return fmt.Sprintf("it has not been brought on for %v, and tombstones are kept for %v", now.Sub(m.Applied).Round(time.Hour), stateRetention)
 	}
 	return ""

@@ -74,7 +74,7 @@ func (w *worker) refuseUnread(ctx context.Context) error {
 // stillUnread looks once more, now that rows were read: they come with offsets, so where
 // another worker wrote them after the first look, it finds those.
 func (w *worker) stillUnread(ctx context.Context, ids []taskID) ([]taskID, error) {
-	committed, err := w.adm.FetchOffsets(ctx, w.config.topic(w.plan.service.Name))
+	committed, err := w.adm.FetchOffsets(kadm.RequireStable(ctx), w.config.topic(w.plan.service.Name))
 	if err == nil {
 		err = committed.Error()
 	}

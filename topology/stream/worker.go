@@ -351,6 +351,9 @@ func (w *worker) once(ctx context.Context) error {
 			break
 		}
 		fetches = w.pollMore(ctx, x)
+		if err := w.refuseUnread(ctx); err != nil { // of what this poll may be the first to bring
+			return err
+		}
 	}
 	if err := w.fire(ctx, x); err != nil {
 		return err

@@ -35,8 +35,8 @@ type Config struct {
 // DefaultBlockCache is in bytes.
 const DefaultBlockCache = 48 << 20
 
-// LeastBlockCache leaves room beside what small checkpoints take of the block cache before
-// they are written as a table. In bytes.
+// LeastBlockCache is twice what small checkpoints may take of the block cache before they
+// are written as a table. In bytes.
 const LeastBlockCache = 4 * memTable
 
 // ErrNone says that there is no database.

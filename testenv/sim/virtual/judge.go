@@ -87,7 +87,7 @@ func newLedger(s *site, c stream.Config, partitions map[string]int32) (*ledger, 
 func (l *ledger) add(ctx context.Context, r check.Record) error {
 	l.records++
 	if strings.HasSuffix(r.Topic, topology.DeadTopic("")) {
-		if l.missed(r) {
+		if missed(r) {
 			l.late = append(l.late, r)
 		} else {
 			l.site.fail("a dead letter in %s under %q", r.Topic, r.Key)
@@ -97,12 +97,15 @@ func (l *ledger) add(ctx context.Context, r check.Record) error {
 	return errors.Join(l.checker.Add(ctx, r), l.facts.add(ctx, r))
 }
 
-// missed says that a dead letter is a timer's. A fault of seconds is hours of business: an
-// order may come so late that who waits for it has said so.
-func (l *ledger) missed(r check.Record) bool {
-	return slices.ContainsFunc(r.Headers, func(h kgo.RecordHeader) bool {
-		return h.Key == "dead.topic" && strings.HasPrefix(string(h.Value), "timer ")
-	})
+// missed says that a dead letter tells of an order, or a booking, that has not come. A fault
+// of seconds is hours of business: it may come so late that who waits for it has said so.
+func missed(r check.Record) bool {
+	says := map[string]string{}
+	for _, h := range r.Headers {
+		says[h.Key] = string(h.Value)
+	}
+	timer, _, _ := strings.Cut(strings.TrimPrefix(says["dead.topic"], "timer "), "/")
+	return says["dead.cause"] == "poison" && slices.Contains([]string{"early-cancel", "waiting", "orphan"}, timer)
 }
 
 // addProbe takes a record of the probe's.
@@ -129,8 +132,9 @@ func (l *ledger) judge(whole bool) {
 		}
 	}
 	for _, r := range l.late {
-		if placed := l.facts.placed[string(r.Key)]; !placed.IsZero() && placed.Add(limits.TransactionTimeout).Before(r.At) {
-			l.site.fail("a dead letter in %s says that the order of %q has not come, which was there", r.Topic, r.Key)
+		placed, is := l.facts.placed[string(r.Key)]
+		if is && placed.Add(limits.TransactionTimeout).Before(r.At) || !is && whole {
+			l.site.fail("a dead letter in %s says that the order of %q has not come: it came at %v, the letter at %v", r.Topic, r.Key, placed, r.At)
 		}
 	}
 	for _, gap := range l.facts.gaps() {
