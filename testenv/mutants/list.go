@@ -177,6 +177,9 @@ func positions() []mutant {
 		{6, "the stop at a gap: the start is read on from", "TestLostInput", "", []edit{
 			{"worker.go", "kgo.ConsumeResetOffset(kgo.NoResetOffset())", "kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())"},
 		}},
+		{6, "the refusal of tasks whose offsets were forgotten", "TestForgottenOffsets", "", []edit{
+			{"unread.go", "\t\tif has {\n", "\t\tif has && len(refused) < 0 {\n"},
+		}},
 		{7, "the markers in what is polled", "TestOutsidersTransactions", "", []edit{
 			{"worker.go", "kgo.KeepControlRecords(), ", ""},
 		}},
