@@ -347,7 +347,7 @@ func (w *worker) once(ctx context.Context) error {
 		if err := w.take(ctx, x, fetches, moved); err != nil {
 			return err
 		}
-		if !w.more(x) {
+		if ctx.Err() != nil || !w.more(x) { // who is told to stop is given no more, and would ask until the transaction is too old
 			break
 		}
 		fetches = w.pollMore(ctx, x)
