@@ -87,6 +87,35 @@ func TestTransactionInputs(t *testing.T) {
 	}
 }
 
+// TestStopInABacklog: a worker that is told to stop ends its transaction with what it has
+// polled, however much more was fetched and however old the transaction may become.
+func TestStopInABacklog(t *testing.T) {
+	b := newBench(t)
+	b.start("a", counting(clearing)).end() // makes the topics
+	list := orders(40)
+	b.publishAll(list)
+	b.limits.PollInputs, b.limits.TransactionAge = 1, patience
+	running, told := make(chan *instance, 1), make(chan time.Time)
+	var once sync.Once
+	i := b.start("a", counting(func(c *count, e placedRead, turn *topology.Turn) error {
+		once.Do(func() {
+			(<-running).stop()
+			told <- time.Now()
+		})
+		return clearing(c, e, turn)
+	}))
+	running <- i
+	began := <-told
+	i.end()
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("it ends %v after it was told to", took)
+	}
+	b.limits.PollInputs, b.limits.TransactionAge = 0, 0
+	b.start("a", counting(clearing))
+	b.settle()
+	b.each(list)
+}
+
 // TestHoldTimers: a timer that is due waits for an input that lies on its topic and
 // does not come, for so long and no longer, and somebody is told.
 func TestHoldTimers(t *testing.T) {
