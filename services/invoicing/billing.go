@@ -115,6 +115,9 @@ func (l DocumentLine) contentHash() string {
 	return hex.EncodeToString(sum[:8])
 }
 
+// known is true of a document of a kind that there is.
+func (d Document) known() bool { return slices.Contains([]string{invoice, credit, void}, d.Kind) }
+
 func (d Document) totals() (net, freight, tax int64) {
 	for _, l := range d.Lines {
 		net, freight, tax = net+l.Net, freight+l.Freight, tax+l.Tax

@@ -140,9 +140,13 @@ func publish(d Document, erpNumber string, t *topology.Turn) error {
 	case void:
 		t.Publish(&invoiceVoided{Envelope: head, Invoice: d.RefersTo, Reason: "voided by " + d.Number}, d.Number)
 	default:
-		return topology.Poison("document %s is of kind %q, which is none of INVOICE, CREDIT, VOID", d.Number, d.Kind)
+		return unknown(d)
 	}
 	return nil
+}
+
+func unknown(d Document) error {
+	return topology.Poison("document %s is of kind %q, which is none of INVOICE, CREDIT, VOID", d.Number, d.Kind)
 }
 
 func onAssigned(a *Alias, e assigned, t *topology.Turn) error {
@@ -182,12 +186,10 @@ func numberOf(t *topology.Turn) string {
 }
 
 func onDelivered(a *Alias, e delivered, t *topology.Turn) error {
-	switch e.Kind {
-	case invoice, credit, void:
-	default: // if it waited, those that wait with it would not be published either
-		return topology.Poison("document %s is of kind %q, which is none of INVOICE, CREDIT, VOID", e.Document, e.Kind)
-	}
 	d := Document{Number: e.Document, Kind: e.Kind, Currency: e.Currency, IssuedAt: e.IssuedAt, RefersTo: e.RefersTo, Lines: e.Lines}
+	if !d.known() { // if it waited, those that wait with it would not be published either
+		return unknown(d)
+	}
 	if a.OrderKey != "" {
 		forward(a, d, t)
 		return nil

@@ -36,6 +36,13 @@ type Record struct {
 	Marker        Marker
 }
 
+// WaitedInVain says that a dead letter, of such a source and cause, is of a timer that tells a
+// person what has not come: an order, a booking. That follows from what comes late.
+func WaitedInVain(source, cause string) bool {
+	timer, _, _ := strings.Cut(strings.TrimPrefix(source, "timer "), "/")
+	return cause == "poison" && slices.Contains([]string{"early-cancel", "waiting", "orphan"}, timer)
+}
+
 // Violation is where an invariant does not hold. The place is that of the record
 // which showed it; an offset of -1 is the order as a whole.
 type Violation struct {

@@ -44,7 +44,7 @@ var (
 	noMemberAtCommit = edit{"commit.go", "\t\tif !w.isMember(req.MemberID) {\n\t\t\treturn errExpelled\n\t\t}\n", ""}
 	noOwnerAtCommit  = edit{"commit.go", "\t\towned, _ := w.balancer.owned()\n\t\tif !w.holds(owned, x) {\n\t\t\treturn errGivenAway\n\t\t}\n", ""}
 	noOwnerAtBegin   = edit{"commit.go", "\tif owned, _ := w.balancer.owned(); !w.holds(owned, x) {\n\t\treturn errGivenAway\n\t}\n", ""}
-	anyMember        = edit{"worker.go", "return w.member == id", "return true"}
+	anyMember        = edit{"member.go", "return w.member == id", "return true"}
 	noAsking         = edit{"commit.go", "case err == nil && w.aborted(ctx):", "case err == nil:"}
 )
 
@@ -63,8 +63,8 @@ func ownership() []mutant {
 		{1, "the assignment: tasks follow the callbacks", "TestRevokedTwice", "", []edit{
 			{"balancer.go", "b.assigned, b.changes = assigned, b.changes+1", "_ = assigned"},
 			{"balancer.go", "// owned returns", callbacks + "// owned returns"},
-			{"worker.go", "join(_ context.Context, cl *kgo.Client, _ map[string][]int32) {\n", "join(_ context.Context, cl *kgo.Client, added map[string][]int32) {\n\tw.balancer.called(added, true)\n"},
-			{"worker.go", "lose(context.Context, *kgo.Client, map[string][]int32) {\n", "lose(_ context.Context, _ *kgo.Client, lost map[string][]int32) {\n\tw.balancer.called(lost, false)\n"},
+			{"member.go", "join(_ context.Context, cl *kgo.Client, _ map[string][]int32) {\n", "join(_ context.Context, cl *kgo.Client, added map[string][]int32) {\n\tw.balancer.called(added, true)\n"},
+			{"member.go", "lose(context.Context, *kgo.Client, map[string][]int32) {\n", "lose(_ context.Context, _ *kgo.Client, lost map[string][]int32) {\n\tw.balancer.called(lost, false)\n"},
 		}},
 		{1, "the member's name, wherever it is asked", "TestSilentRejoin", "", []edit{anyMember}},
 		{1, "the member's name at the commit", "TestRejoinInTransaction/the other has gone", "", []edit{noMemberAtCommit}},
@@ -172,7 +172,7 @@ func offsets() []mutant {
 func positions() []mutant {
 	return []mutant{
 		{6, "the explicit offset where none is committed", "TestTrimmedInput", "since 1.22.3 an abort takes the client back to where it began to read", []edit{
-			{"worker.go", "\t\t\t\tpartitions[p] = kgo.NewOffset().At(at)\n", ""},
+			{"member.go", "\t\t\t\tpartitions[p] = kgo.NewOffset().At(at)\n", ""},
 		}},
 		{6, "the stop at a gap: the start is read on from", "TestLostInput", "", []edit{
 			{"worker.go", "kgo.ConsumeResetOffset(kgo.NoResetOffset())", "kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())"},

@@ -123,8 +123,7 @@ func (j *judge) written(r *record) {
 // an ERP that does not answer to the last, word of an order or parcel that nobody knows
 // of, and what comes after the probe's end.
 func expected(d *topology.DeadLetter) bool {
-	timer, _, _ := strings.Cut(strings.TrimPrefix(d.Topic, "timer "), "/")
-	return d.Cause == "poison" && slices.Contains([]string{"early-cancel", "waiting", "orphan"}, timer) ||
+	return check.WaitedInVain(d.Topic, d.Cause) ||
 		d.Service == "invoicing" && d.Cause == "poison" && strings.HasPrefix(d.Detail, "the ERP does not bill") ||
 		d.Service == "probe" && d.Cause == "attempts"
 }

@@ -106,12 +106,12 @@ func (e extents) span(topic string, partition int32) (*span, error) {
 	return &span{topic: topic, partition: partition, id: e.details[topic].ID, leader: d.Leader, epoch: d.LeaderEpoch, next: start.Offset, end: end.Offset}, nil
 }
 
-// measure asks how far the leader epochs of checkpoints reach. A broker that was elected
+// findForks asks how far the leader epochs of checkpoints reach. A broker that was elected
 // without what another had committed gives the same offsets away again, to other records: an
 // offset alone does not show it (KIP-320). Where the epoch ends before the checkpoint, the
 // last record that the checkpoint was written after is looked at: an epoch may also have
 // ended before whoever wrote it knew.
-func (c *changelogs) measure(ctx context.Context, of map[*span]*table.Task) error {
+func (c *changelogs) findForks(ctx context.Context, of map[*span]*table.Task) error {
 	asked := kadm.OffsetForLeaderEpochRequest{}
 	for s, t := range of {
 		if m := t.Marker(); m.Next > 0 && m.Epoch >= 0 && m.TopicID == s.id {

@@ -120,7 +120,7 @@ func (w *worker) begin(ctx context.Context, c *changelogs, tasks []*task, all ma
 			tables[s] = t.table
 		}
 	}
-	if err := c.measure(ctx, tables); err != nil {
+	if err := c.findForks(ctx, tables); err != nil {
 		return err
 	}
 	for _, t := range tasks {

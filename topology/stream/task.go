@@ -158,9 +158,9 @@ func (t *task) flush(at time.Time) error {
 	return err
 }
 
-// leave writes the last checkpoint of a session that ends well. Until now nothing was
+// keep writes the last checkpoint of a session that ends well. Until now nothing was
 // missed, also where nothing came: a task that was quiet for days need not be restored anew.
-func (t *task) leave(now time.Time) error {
+func (t *task) keep(now time.Time) error {
 	return errors.Join(t.flush(now), t.table.Checkpoint())
 }
 

@@ -27,7 +27,9 @@ func (w *worker) noteUnread(offsets map[string]map[int32]kgo.Offset) {
 		}
 	}
 	for id, is := range read {
-		w.unread[id] = !is
+		if !is {
+			w.unread[id] = true
+		}
 	}
 }
 
@@ -39,8 +41,8 @@ func (w *worker) noteUnread(offsets map[string]map[int32]kgo.Offset) {
 func (w *worker) refuseUnread(ctx context.Context) error {
 	var unread, refused []taskID
 	w.mu.Lock()
-	for id, is := range w.unread {
-		if is && w.tasks[id] != nil {
+	for id := range w.unread {
+		if w.tasks[id] != nil {
 			unread = append(unread, id)
 		}
 	}
@@ -55,13 +57,13 @@ func (w *worker) refuseUnread(ctx context.Context) error {
 		}
 	}
 	if len(refused) > 0 {
-		var err error
-		if refused, err = w.stillUnread(ctx, refused); err != nil {
+		refused, err := w.stillUnread(ctx, refused)
+		if err != nil {
 			return err
 		}
-	}
-	if len(refused) > 0 {
-		return errStopService{w.forgotten(refused)}
+		if len(refused) > 0 {
+			return errStopService{w.forgotten(refused)}
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

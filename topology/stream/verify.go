@@ -85,7 +85,7 @@ func verify(ctx context.Context, c Config, logs *changelogs, name string) (Verif
 		return v, err
 	}
 	v.Behind = s.end - m.Next
-	if err := logs.measure(ctx, map[*span]*table.Task{s: task}); err != nil {
+	if err := logs.findForks(ctx, map[*span]*table.Task{s: task}); err != nil {
 		return v, err
 	}
 	if v.Stale = another(m, s) != ""; v.Stale {

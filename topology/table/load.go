@@ -1,8 +1,8 @@
 package table
 
 // load is how much of a task that is restored is written at once: all the room that it
-// has, up to Limits.Load, since what lies in fewer tables is merged less often. One half of it is gathered,
-// while the other is written.
+// has, up to Limits.Load, since what lies in fewer tables is merged less often. One half
+// of it is gathered, while the other is written.
 func (l Limits) load() int64 { return min((l.Cache+2*l.Pending)/2, l.Load) }
 
 // PastCache says that a restore which has so many rows to go, of so many bytes each, had

@@ -104,8 +104,7 @@ func missed(r check.Record) bool {
 	for _, h := range r.Headers {
 		says[h.Key] = string(h.Value)
 	}
-	timer, _, _ := strings.Cut(strings.TrimPrefix(says["dead.topic"], "timer "), "/")
-	return says["dead.cause"] == "poison" && slices.Contains([]string{"early-cancel", "waiting", "orphan"}, timer)
+	return check.WaitedInVain(says["dead.topic"], says["dead.cause"])
 }
 
 // addProbe takes a record of the probe's.
